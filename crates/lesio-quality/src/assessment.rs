@@ -11,7 +11,7 @@ use crate::estimator::Estimator;
 use crate::framing::{FramedSlice, Framing};
 use crate::novelty::{Novelty, Unlikeness};
 use crate::reconstructor::RecNet;
-use crate::slices::{SLICE_AXIS, on_grid_of};
+use crate::slices::{SLICE_AXIS, on_grid_of, pixel_millimeters};
 
 /// The grades of a segmentation of a volume.
 #[derive(Clone, Debug)]
@@ -22,7 +22,9 @@ pub struct Assessment {
     /// The whole volume, label by label; `None` if nothing is segmented.
     ///
     /// Its Dice follows from those of the slices, weighted by the sizes of the segmentation and of the
-    /// structure itself, as the estimator sees it; a slice without segmentation between two with one counts as missed.
+    /// structure itself, as the estimator sees it; a slice without segmentation between two with one counts as missed. A
+    /// label that is segmented nowhere, and whose size the method does not estimate, has the mean Dice of the slices and
+    /// an interval of 0 to 1.
     /// The interval is that of the model for volumes if it has one, and otherwise that of slices with fully dependent
     /// errors.
     pub volume: Option<Vec<Grade>>,
@@ -53,6 +55,8 @@ pub struct SliceAssessment {
 pub enum SliceVerdict {
     /// Nothing is segmented, so there is no grade. A missing segmentation is not detected.
     Empty,
+    /// So few pixels are segmented that none of them reaches the grid of the networks, so there is no grade.
+    TooSmall,
     /// The segmentation is graded.
     Graded {
         /// Each label.
@@ -61,7 +65,19 @@ pub enum SliceVerdict {
         mean_dice: f64,
         /// Whether the image is like those of the training; grades of other images are unreliable.
         unlikeness: Unlikeness,
+        /// The share of the segmented pixels that lie too far from the others to be shown to the networks, 0 to 1. The
+        /// estimates take them for wrong, the upper ends of the intervals for right.
+        #[serde(skip_serializing_if = "is_none")]
+        out_of_reach: f64,
     },
+}
+
+/// Relative difference in the size of pixels that rounding in a header explains.
+const SAME_SIZE: f64 = 0.01;
+
+/// Whether nothing is out of reach, which is usual.
+fn is_none(share: &f64) -> bool {
+    *share == 0.0
 }
 
 /// The grade of one label.
@@ -90,14 +106,51 @@ pub(crate) struct Parts<'a> {
     /// The calibration on segmentations by the user's networks.
     pub(crate) calibration: Option<&'a CalibratedLabels>,
     pub(crate) novelty: &'a Novelty,
+    /// Least and greatest side of a pixel of the training images, in millimeters, if it is known.
+    pub(crate) pixel_millimeters: Option<[f64; 2]>,
 }
 
 /// A graded slice, with the data for the volume's grade.
 struct Graded {
     /// Without a correction, since volumes have a separate one.
     grades: Vec<Grade>,
-    /// Pixels of each label in the segmentation, and of the structure as the estimator sees it.
-    sizes: Vec<[f64; 2]>,
+    /// Of each label.
+    sizes: Vec<Sizes>,
+}
+
+/// Sizes of a label in a slice, in pixels.
+#[derive(Clone, Copy, Debug)]
+struct Sizes {
+    /// The label in the segmentation.
+    segmented: f64,
+    /// The part of it that no frame shows.
+    out_of_reach: f64,
+    /// The structure as the opinion sees it; `None` for methods without an opinion.
+    seen: Option<f64>,
+}
+
+impl Sizes {
+    /// The structure: as the opinion sees it, or else as large as the segmentation that is shown.
+    fn structure(&self) -> f64 {
+        self.seen.unwrap_or(self.segmented - self.out_of_reach)
+    }
+
+    /// The sum of both, by which the Dice of a slice weighs in that of a volume.
+    fn both(&self) -> f64 {
+        self.segmented + self.structure()
+    }
+
+    /// The Dice and the interval of the whole segmentation, from those of the part that a frame shows. The Dice takes what
+    /// it does not show for wrong, and the upper end of the interval for right.
+    fn of_all(&self, dice: f64, [low, high]: [f64; 2]) -> (f64, [f64; 2]) {
+        if self.out_of_reach == 0.0 {
+            return (dice, [low, high]);
+        }
+        let (far, shown) = (self.out_of_reach, self.both() - self.out_of_reach);
+        let wrong = shown / (shown + far);
+        let right = (high * shown + 2.0 * far) / (shown + 2.0 * far);
+        (dice * wrong, [low * wrong, right])
+    }
 }
 
 pub(crate) fn assess(
@@ -105,7 +158,7 @@ pub(crate) fn assess(
     image: &Volume<f32>,
     segmentation: &Volume<u8>,
 ) -> Result<Assessment, EstimateError> {
-    let framing = parts.estimator.config().framing.clone();
+    let framing = parts.framing(image);
     let segmentation = &on_grid_of(image, segmentation)?;
     check(image, segmentation, &parts.estimator.config().classes)?;
     let millimeters = pixel_side(image);
@@ -119,13 +172,16 @@ pub(crate) fn assess(
         let refused = |source| EstimateError::Slice { slice: index, source };
         // A slice without segmentation may be empty padding, which no frame could be made of.
         let nothing = !labels.iter().any(|label| framing.labels.contains(label));
-        let frame = if nothing { None } else { framing.frame(&pixels, &labels).map_err(refused)? };
+        let shown = framing.within_reach(labels);
+        let frame = if nothing { None } else { framing.frame(&pixels, &shown.view()).map_err(refused)? };
         let Some(frame) = frame else {
-            slices.push(SliceAssessment { index, verdict: SliceVerdict::Empty });
+            let verdict = if nothing { SliceVerdict::Empty } else { SliceVerdict::TooSmall };
+            slices.push(SliceAssessment { index, verdict });
             graded.push(None);
             continue;
         };
         let estimates = parts.estimator.estimate(&frame.image, &frame.segmentation)?;
+        let sizes = sizes(&framing, &labels, &shown.view(), &frame, estimates.probability.as_deref());
         let grades: Vec<Grade> = framing
             .labels
             .iter()
@@ -134,6 +190,7 @@ pub(crate) fn assess(
                 let dice = f64::from(estimates.dice[k]);
                 let interval =
                     parts.conformal.get(k).map_or([0.0, 1.0], |conformal| conformal.interval(dice));
+                let (dice, interval) = sizes[k].of_all(dice, interval);
                 let distance_pixels = f64::from(estimates.distance[k]) * frame.pixel();
                 Grade {
                     label,
@@ -144,7 +201,6 @@ pub(crate) fn assess(
                 }
             })
             .collect();
-        let sizes = sizes(&framing, &labels, &frame, estimates.probability.as_deref());
         if let Some(wrong) = &estimates.error {
             has_opinion = true;
             let wrong = frame.restore(wrong, 0.0).map_err(refused)?;
@@ -165,7 +221,9 @@ pub(crate) fn assess(
             (grade.dice, grade.interval) = calibration.apply(grade.dice);
         }
         let mean_dice = shown.iter().map(|grade| grade.dice).sum::<f64>() / shown.len().max(1) as f64;
-        let verdict = SliceVerdict::Graded { labels: shown, mean_dice, unlikeness };
+        let count = |of: fn(&Sizes) -> f64| sizes.iter().map(of).sum::<f64>();
+        let out_of_reach = count(|own| own.out_of_reach) / count(|own| own.segmented).max(1.0);
+        let verdict = SliceVerdict::Graded { labels: shown, mean_dice, unlikeness, out_of_reach };
         slices.push(SliceAssessment { index, verdict });
         graded.push(Some(Graded { grades, sizes }));
     }
@@ -185,6 +243,26 @@ pub(crate) fn assess(
 }
 
 impl Parts<'_> {
+    /// The frames for an image. If its pixels are smaller or larger than all of the training, frames of as many millimeters
+    /// show the structures as large as the networks know them.
+    fn framing(&self, image: &Volume<f32>) -> Framing {
+        let framing = self.estimator.config().framing.clone();
+        let Some([least, most]) = self.pixel_millimeters else { return framing };
+        let own = pixel_millimeters(image);
+        let known = own.clamp(least, most);
+        if (own / known - 1.0).abs() <= SAME_SIZE {
+            return framing;
+        }
+        tracing::warn!(
+            millimeters = own,
+            least,
+            most,
+            "pixels of another size than in all training images: frames are scaled to as many millimeters, and grades may be \
+             less accurate"
+        );
+        framing.scaled(known / own)
+    }
+
     /// The reconstruction of a frame in intensities.
     fn reconstruct(&self, frame: &FramedSlice) -> Result<Vec<f32>, EstimateError> {
         let reconstructed = self.reconstructor.reconstruct(&frame.image, &frame.segmentation, 1)?;
@@ -207,13 +285,14 @@ fn pixel_side(image: &Volume<f32>) -> Option<f64> {
     (most <= 1.01 * least).then_some(0.5 * (least + most))
 }
 
-/// Sizes of each label in the slice, and of the structure as the opinion sees it.
+/// Sizes of each label in the slice, in the part of it that the frame shows, and of the structure as the opinion sees it.
 fn sizes(
     framing: &Framing,
     labels: &ArrayView2<'_, u8>,
+    shown: &ArrayView2<'_, u8>,
     frame: &FramedSlice,
     opinion: Option<&[f32]>,
-) -> Vec<[f64; 2]> {
+) -> Vec<Sizes> {
     let area = frame.pixel() * frame.pixel();
     let pixels = frame.image.len();
     framing
@@ -221,10 +300,14 @@ fn sizes(
         .iter()
         .enumerate()
         .map(|(k, label)| {
-            let own = labels.iter().filter(|found| *found == label).count() as f64;
+            let count = |labels: &ArrayView2<'_, u8>| labels.iter().filter(|found| *found == label).count();
+            let segmented = count(labels);
             let seen = opinion.and_then(|opinion| opinion.get(k * pixels..(k + 1) * pixels));
-            let seen = seen.map(|plane| plane.iter().map(|&p| f64::from(p)).sum::<f64>() * area);
-            [own, seen.unwrap_or(own)]
+            Sizes {
+                segmented: segmented as f64,
+                out_of_reach: segmented.saturating_sub(count(shown)) as f64,
+                seen: seen.map(|plane| plane.iter().map(|&p| f64::from(p)).sum::<f64>() * area),
+            }
         })
         .collect()
 }
@@ -236,24 +319,29 @@ fn whole(labels: &[u8], slices: &[Option<Graded>], calibration: &[GradeCalibrati
     let between = &slices[first..=last];
     let graded: Vec<&Graded> = between.iter().flatten().collect();
     let grade = |(k, &label): (usize, &u8)| {
-        let mut sum = 0.0;
+        let mut sum = missed(between, k);
         let mut both = [0.0; 3];
         for slice in &graded {
-            let (grade, size) = (&slice.grades[k], slice.sizes[k][0] + slice.sizes[k][1]);
+            let (grade, size) = (&slice.grades[k], slice.sizes[k].both());
             sum += size;
             for (both, dice) in both.iter_mut().zip([grade.dice, grade.interval[0], grade.interval[1]]) {
                 *both += dice * size;
             }
         }
-        sum += missed(between, k);
-        let [dice, low, high] = both.map(|both| if sum > 0.0 { (both / sum).clamp(0.0, 1.0) } else { 1.0 });
         let mean = |of: &dyn Fn(&Grade) -> f64| {
             graded.iter().map(|slice| of(&slice.grades[k])).sum::<f64>() / graded.len().max(1) as f64
         };
         let millimeters: Option<Vec<f64>> =
             graded.iter().map(|slice| slice.grades[k].distance_millimeters).collect();
-        let calibrated = calibration.get(k).map(|calibration| calibration.apply(dice));
-        let (dice, interval) = calibrated.unwrap_or((dice, [low, high]));
+        let (dice, interval) = if sum > 0.0 {
+            let [dice, low, high] = both.map(|both| (both / sum).clamp(0.0, 1.0));
+            let calibrated = calibration.get(k).map(|calibration| calibration.apply(dice));
+            calibrated.unwrap_or((dice, [low, high]))
+        } else {
+            // The label is segmented nowhere, and nothing tells how large the structure is: it may be missing as rightly as
+            // wrongly.
+            (mean(&|grade| grade.dice), [0.0, 1.0])
+        };
         Grade {
             label,
             dice,
@@ -265,15 +353,27 @@ fn whole(labels: &[u8], slices: &[Option<Graded>], calibration: &[GradeCalibrati
     Some(labels.iter().enumerate().map(grade).collect())
 }
 
-/// Pixels of a label that slices without segmentation hold, as the nearest slices on both sides suggest.
+/// Pixels of a label's structure in slices in which it is not segmented, as the nearest slices on both sides suggest: of
+/// slices without any segmentation, and, where there is no opinion of the size, of those with other labels alone, by how
+/// probable it is that the structure is there.
 fn missed(slices: &[Option<Graded>], label: usize) -> f64 {
-    let seen = |slice: &Option<Graded>| slice.as_ref().map(|graded| graded.sizes[label][1]);
-    let holes = slices.iter().enumerate().filter(|(_, slice)| slice.is_none());
+    let structure = |slice: &Option<Graded>| {
+        let sizes = slice.as_ref()?.sizes[label];
+        (sizes.seen.is_some() || sizes.segmented > 0.0).then(|| sizes.structure())
+    };
+    let holes = slices.iter().enumerate().filter_map(|(index, slice)| match slice {
+        None => Some((index, 1.0)),
+        // Where a label is not segmented, its Dice is 1 if it is not there either, and else 0.
+        Some(_) if structure(slice).is_none() => {
+            Some((index, slice.as_ref().map_or(1.0, |graded| 1.0 - graded.grades[label].dice)))
+        }
+        Some(_) => None,
+    });
     holes
-        .map(|(index, _)| {
-            let before = slices[..index].iter().rev().find_map(seen).unwrap_or(0.0);
-            let after = slices[index..].iter().find_map(seen).unwrap_or(0.0);
-            (before + after) / 2.0
+        .map(|(index, probability)| {
+            let before = slices[..index].iter().rev().find_map(structure).unwrap_or(0.0);
+            let after = slices[index..].iter().find_map(structure).unwrap_or(0.0);
+            probability * (before + after) / 2.0
         })
         .sum()
 }
@@ -290,7 +390,8 @@ mod tests {
             distance_pixels: 2.0,
             distance_millimeters: Some(3.0),
         };
-        Some(Graded { grades: vec![grade], sizes: vec![[own, seen]] })
+        let sizes = Sizes { segmented: own, out_of_reach: 0.0, seen: Some(seen) };
+        Some(Graded { grades: vec![grade], sizes: vec![sizes] })
     }
 
     #[test]
@@ -310,6 +411,40 @@ mod tests {
             pixel_side(&Volume::new(Array3::zeros((2, 2, 2)), geometry))
         };
         assert_eq!([side([1.5, 1.5, 8.0]), side([1.0, 3.0, 3.0])], [Some(1.5), None]);
+    }
+
+    /// A slice graded by a method that has no opinion of the size of the structure.
+    fn without_opinion(dice: f64, own: f64) -> Option<Graded> {
+        let mut found = graded(dice, own, 0.0)?;
+        found.sizes[0].seen = None;
+        Some(found)
+    }
+
+    #[test]
+    fn a_label_that_is_missing_is_not_perfect() {
+        let slices = [without_opinion(0.3, 0.0), without_opinion(0.5, 0.0)];
+        let grades = whole(&[1], &slices, &[]).unwrap();
+        assert!((grades[0].dice - 0.4).abs() < 1e-12);
+        assert_eq!(grades[0].interval, [0.0, 1.0]);
+        // Missing in one of three slices, where it should be with a probability of .9: half of .9 of 60 pixels.
+        let slices = [without_opinion(0.8, 20.0), without_opinion(0.1, 0.0), without_opinion(0.8, 40.0)];
+        let grades = whole(&[1], &slices, &[]).unwrap();
+        assert!((grades[0].dice - 0.8 * 120.0 / (120.0 + 27.0)).abs() < 1e-12);
+        // Below the last slice that has it, half as much is expected.
+        let grades = whole(&[1], &[without_opinion(0.8, 20.0), without_opinion(0.1, 0.0)], &[]).unwrap();
+        assert!((grades[0].dice - 0.8 * 40.0 / (40.0 + 9.0)).abs() < 1e-12);
+    }
+
+    #[test]
+    fn pixels_out_of_reach_count() {
+        // 90 shown pixels of 100 agree with a structure of 90.
+        let sizes = Sizes { segmented: 100.0, out_of_reach: 10.0, seen: Some(90.0) };
+        let (dice, [low, high]) = sizes.of_all(1.0, [0.8, 1.0]);
+        assert!((dice - 180.0 / 190.0).abs() < 1e-12 && (low - 0.8 * 180.0 / 190.0).abs() < 1e-12);
+        assert_eq!(high, 1.0, "they may all be right");
+        assert_eq!(Sizes { out_of_reach: 0.0, ..sizes }.of_all(0.7, [0.6, 0.8]), (0.7, [0.6, 0.8]));
+        // Without an opinion, the structure is as large as what is shown.
+        assert_eq!(Sizes { seen: None, ..sizes }.both(), 190.0);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use lesio_image::{BoundingBox, ImageError, Interpolation, Placement, bounding_box, check_finite};
 use lesio_settings::{SettingError, require, setters};
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView2, CowArray, Ix2};
 use serde::{Deserialize, Serialize};
 
 use crate::error::InputError;
@@ -68,6 +68,13 @@ impl Framing {
         self
     }
 
+    /// The same frames, in millimeters, of images with more pixels to a millimeter by this factor.
+    pub(crate) fn scaled(mut self, factor: f64) -> Self {
+        self.pixel *= factor;
+        self.finest *= factor;
+        self
+    }
+
     /// Number of pixels of the grid.
     #[must_use]
     pub fn pixels(&self) -> usize {
@@ -114,6 +121,60 @@ impl Framing {
         frame.segmentation = frame.indices(segmentation, &self.labels)?;
         // Pixels coarser than a speck may miss it: then there is nothing to show the networks.
         Ok(Some(frame).filter(|frame| frame.segmentation.iter().any(|&index| index != 0)))
+    }
+
+    /// The part of a segmentation that one frame can show: all of it if it is not larger than the coarsest frame, else what
+    /// lies within the frame that holds most of it. A few pixels far from the organ must not move the frame off it.
+    pub(crate) fn within_reach<'a>(&self, labels: ArrayView2<'a, u8>) -> CowArray<'a, u8, Ix2> {
+        let size = labels.dim();
+        let reach = [0, 1].map(|axis| (self.pixel * self.grid[axis] as f64).floor().max(1.0) as usize);
+        match self.bounds(&labels).map(|bounds| bounds.size()) {
+            Some(extent) if extent[0] > reach[0] || extent[1] > reach[1] => {
+                let reach = [reach[0].min(size.0), reach[1].min(size.1)];
+                let [top, left] = self.fullest_window(&labels, reach);
+                let window = [top..top + reach[0], left..left + reach[1]];
+                let keep = |((row, column), &label): ((usize, usize), &u8)| {
+                    let inside = window[0].contains(&row) && window[1].contains(&column);
+                    if inside || !self.labels.contains(&label) { label } else { 0 }
+                };
+                let kept: Vec<u8> = labels.indexed_iter().map(keep).collect();
+                Array2::from_shape_vec(size, kept).map_or_else(|_| labels.into(), CowArray::from)
+            }
+            _ => labels.into(),
+        }
+    }
+
+    /// The upper left corner `[row, column]` of the window of this size that holds most pixels of the labels; among equal
+    /// ones, the one whose middle is nearest to the mean of all these pixels.
+    fn fullest_window(&self, labels: &ArrayView2<'_, u8>, size: [usize; 2]) -> [usize; 2] {
+        let (height, width) = labels.dim();
+        // Sums of all pixels above and left of a corner.
+        let mut sums = Array2::<usize>::zeros((height + 1, width + 1));
+        let (mut count, mut mean) = (0.0, [0.0; 2]);
+        for ((row, column), label) in labels.indexed_iter() {
+            let inside = self.labels.contains(label);
+            if inside {
+                count += 1.0;
+                mean = [mean[0] + row as f64, mean[1] + column as f64];
+            }
+            sums[[row + 1, column + 1]] =
+                usize::from(inside) + sums[[row, column + 1]] + sums[[row + 1, column]] - sums[[row, column]];
+        }
+        let middle = mean.map(|sum| sum / f64::max(count, 1.0));
+        let corners =
+            (0..=height - size[0]).flat_map(|row| (0..=width - size[1]).map(move |column| [row, column]));
+        let held = |[row, column]: [usize; 2]| {
+            let [below, right] = [row + size[0], column + size[1]];
+            sums[[below, right]] + sums[[row, column]] - sums[[row, right]] - sums[[below, column]]
+        };
+        let distance = |corner: [usize; 2]| {
+            let off = |axis: usize| corner[axis] as f64 + size[axis] as f64 / 2.0 - 0.5 - middle[axis];
+            off(0).powi(2) + off(1).powi(2)
+        };
+        let better = |a: &[usize; 2], b: &[usize; 2]| {
+            held(*a).cmp(&held(*b)).then_with(|| distance(*b).total_cmp(&distance(*a)))
+        };
+        corners.max_by(better).unwrap_or([0, 0])
     }
 
     /// Frames a slice around a place `[row, column]`, in pixels from the slice's upper left corner, without a
@@ -390,6 +451,33 @@ mod tests {
         assert_eq!(frame(&framing, 12).pixel(), 3.0);
         framing.finest = 3.5;
         assert!(framing.validate().unwrap_err().to_string().contains("3.5"));
+    }
+
+    #[test]
+    fn pixels_far_away_do_not_move_the_frame_off_the_organ() {
+        let (_, mut labels) = slice();
+        let framing = Framing::new([2]).grid([16, 16]);
+        let organ = labels.clone();
+        assert_eq!(framing.within_reach(labels.view()), organ, "what fits is shown as it is");
+        // Two pixels of the label in one corner, one in the other; another label does not count.
+        (labels[[0, 0]], labels[[0, 1]], labels[[39, 49]], labels[[39, 0]]) = (2, 2, 2, 1);
+        let kept = framing.within_reach(labels.view());
+        let mut expected = organ.clone();
+        expected[[39, 0]] = 1;
+        assert_eq!(kept, expected);
+        // Pixels within the reach stay, and of a wide segmentation its middle.
+        let mut near = organ.clone();
+        near[[23, 34]] = 2;
+        assert_eq!(framing.within_reach(near.view()), near);
+        let wide = Array2::from_elem((40, 50), 2_u8);
+        let kept = framing.within_reach(wide.view());
+        let bounds = bounding_box(&kept.mapv(|label| label == 2)).unwrap();
+        assert_eq!((bounds.start, bounds.end), ([12, 17], [28, 33]));
+        // A frame that is larger than the slice along one axis.
+        let narrow = Array2::from_elem((10, 50), 2_u8);
+        let kept = framing.within_reach(narrow.view());
+        let bounds = bounding_box(&kept.mapv(|label| label == 2)).unwrap();
+        assert_eq!((bounds.start, bounds.end), ([0, 17], [10, 33]));
     }
 
     #[test]

@@ -37,6 +37,9 @@ struct Document {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     calibration: Option<CalibratedLabels>,
     novelty: Novelty,
+    /// Least and greatest side of a pixel of the training images, in millimeters; `None` where it is unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pixel_millimeters: Option<[f64; 2]>,
     provenance: QualityProvenance,
 }
 
@@ -123,8 +126,30 @@ impl QualityModel {
     ) -> Result<Self, QualityBuildError> {
         let config = estimator.config().clone();
         check_number(conformal.len(), &config)?;
-        let document = Document { config, conformal, calibration: None, novelty, provenance };
+        let document =
+            Document { config, conformal, calibration: None, novelty, pixel_millimeters: None, provenance };
         Ok(Self { estimator, reconstructor, document })
+    }
+
+    /// The model with the least and the greatest side of a pixel of its training images, in millimeters (of a pixel that is
+    /// not square: of a square with its area). Images with other pixels are then framed at as many millimeters, with a
+    /// warning. Without it, frames have as many pixels whatever their size.
+    ///
+    /// # Errors
+    /// Sides that are not finite, positive and ascending.
+    pub fn with_pixel_millimeters(mut self, range: Option<[f64; 2]>) -> Result<Self, QualityBuildError> {
+        if let Some([least, most]) = range {
+            let sound = least > 0.0 && least <= most && most.is_finite();
+            require(sound, "sides of pixels", [least, most], "two positive lengths, ascending")?;
+        }
+        self.document.pixel_millimeters = range;
+        Ok(self)
+    }
+
+    /// Least and greatest side of a pixel of the training images, in millimeters; `None` where it is unknown.
+    #[must_use]
+    pub fn pixel_millimeters(&self) -> Option<[f64; 2]> {
+        self.document.pixel_millimeters
     }
 
     /// Grades a segmentation of a volume, slice by slice along the last axis of the array.
@@ -147,6 +172,7 @@ impl QualityModel {
             conformal: &self.document.conformal,
             calibration: self.document.calibration.as_ref(),
             novelty: &self.document.novelty,
+            pixel_millimeters: self.document.pixel_millimeters,
         };
         assess(&parts, image, segmentation)
     }
@@ -304,8 +330,9 @@ impl QualityModel {
         let reconstructor = RecNet::new(config, own(&of_reconstructor), device)?;
         let own = own(&|name| rec_reg || !of_reconstructor(name));
         let estimator = Estimator::new(config.clone(), own, device)?;
-        let Document { conformal, calibration, novelty, provenance, .. } = document;
-        let model = Self::new(estimator, reconstructor, conformal, novelty, provenance)?;
+        let Document { conformal, calibration, novelty, pixel_millimeters, provenance, .. } = document;
+        let model = Self::new(estimator, reconstructor, conformal, novelty, provenance)?
+            .with_pixel_millimeters(pixel_millimeters)?;
         match calibration {
             Some(CalibratedLabels { slices, volumes }) => model.calibrated(slices, volumes),
             None => Ok(model),

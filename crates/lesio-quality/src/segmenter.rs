@@ -38,7 +38,7 @@ impl SegmenterConfig {
         Self { grid, labels, widths: widths.into() }
     }
 
-    fn network(&self) -> Result<Network, QualityBuildError> {
+    pub(crate) fn network(&self) -> Result<Network, QualityBuildError> {
         in_range("labels", self.labels, 1..=255)?;
         u_net(
             "segmenter",

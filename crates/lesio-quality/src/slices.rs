@@ -27,6 +27,8 @@ pub struct TrueSlice {
     pub image: Array2<f32>,
     /// True labels, `(i, j)`, 0 for none.
     pub truth: Array2<u8>,
+    /// Side in millimeters of a square with the area of a pixel; `None` where it is unknown.
+    pub pixel_millimeters: Option<f64>,
     /// Center `[i, j]` of the labeled structures in pixels from the first pixel's outer edge: of the slice's own, else of
     /// the whole volume's.
     pub center: [f64; 2],
@@ -62,6 +64,7 @@ impl TrueSlice {
                 index,
                 image: image.data().index_axis(Axis(SLICE_AXIS), index).to_owned(),
                 truth: labels,
+                pixel_millimeters: Some(pixel_millimeters(image)),
                 center: center(&bounds),
                 given: Vec::new(),
             });
@@ -97,7 +100,16 @@ impl TrueSlice {
     pub fn alone(patient: &str, image: Array2<f32>, truth: Array2<u8>) -> Option<Self> {
         let bounds = bounding_box(&truth.mapv(|label| label != 0))?;
         let (patient, case) = (patient.to_owned(), patient.to_owned());
-        Some(Self { patient, case, index: 0, image, truth, center: center(&bounds), given: Vec::new() })
+        Some(Self {
+            patient,
+            case,
+            index: 0,
+            image,
+            truth,
+            pixel_millimeters: None,
+            center: center(&bounds),
+            given: Vec::new(),
+        })
     }
 }
 
@@ -140,6 +152,12 @@ pub(crate) fn on_grid_of<'a>(
         );
     }
     Ok(Cow::Owned(labels))
+}
+
+/// Side in millimeters of a square with the area of a pixel of a slice.
+pub(crate) fn pixel_millimeters(image: &Volume<f32>) -> f64 {
+    let spacing = image.geometry().spacing();
+    (0..3).filter(|&axis| axis != SLICE_AXIS).map(|axis| spacing[axis]).product::<f64>().sqrt()
 }
 
 fn center(bounds: &BoundingBox<2>) -> [f64; 2] {

@@ -246,6 +246,58 @@ fn a_model_grades_a_volume_and_comes_back_from_its_file() {
     }
 }
 
+/// Each pixel of a slice four times, at half the distance: the same picture.
+fn finer<T: Clone>(volume: &Volume<T>) -> Volume<T> {
+    let [rows, columns, slices] = volume.shape();
+    let spacing = volume.geometry().spacing();
+    let geometry = Geometry::from_spacing([spacing[0] / 2.0, spacing[1] / 2.0, spacing[2]]).unwrap();
+    let data = Array3::from_shape_fn((2 * rows, 2 * columns, slices), |(i, j, k)| {
+        volume.data()[[i / 2, j / 2, k]].clone()
+    });
+    Volume::new(data, geometry)
+}
+
+/// A volume in the middle of slices three times as wide and high.
+fn padded<T: Clone + Default>(volume: &Volume<T>) -> Volume<T> {
+    let [rows, columns, slices] = volume.shape();
+    let data = Array3::from_shape_fn((3 * rows, 3 * columns, slices), |(i, j, k)| {
+        let inside = (rows..2 * rows).contains(&i) && (columns..2 * columns).contains(&j);
+        if inside { volume.data()[[i - rows, j - columns, k]].clone() } else { T::default() }
+    });
+    Volume::new(data, *volume.geometry())
+}
+
+#[test]
+fn neither_finer_pixels_nor_stray_ones_change_what_is_graded() {
+    let model = make(&recipe(), Method::SecondOpinion, &StepCache::none(), None).unwrap().model;
+    assert_eq!(model.pixel_millimeters(), None, "slices by themselves have no geometry");
+    let (image, labels) = volume();
+    let dice = |model: &QualityModel, image: &Volume<f32>, labels: &Volume<u8>| {
+        model.assess(image, labels).unwrap().volume.unwrap()[0].dice
+    };
+    let spacing = image.geometry().spacing()[0];
+    let without = dice(&model, &finer(&image), &finer(&labels));
+    let model = model.with_pixel_millimeters(Some([spacing; 2])).unwrap();
+    let expected = dice(&model, &image, &labels);
+    let found = dice(&model, &finer(&image), &finer(&labels));
+    // A model of before does not know the size of its pixels, and takes finer ones for a larger organ. With it, what is
+    // left are frames that begin half a pixel apart.
+    assert!((found - expected).abs() < 0.05, "{found} {expected}");
+    assert!((found - expected).abs() < 0.5 * (without - expected).abs(), "{found} {expected} {without}");
+    let (image, labels) = (&padded(&image), &padded(&labels));
+    let expected = dice(&model, image, labels);
+    let mut stray = labels.clone();
+    stray.data_mut()[[0, 0, 1]] = 2;
+    assert!((dice(&model, image, &stray) - expected).abs() < 0.01);
+    let slices = model.assess(image, &stray).unwrap().slices;
+    let out = |slice: usize| match slices[slice].verdict {
+        SliceVerdict::Graded { out_of_reach, .. } => out_of_reach,
+        _ => panic!("not graded"),
+    };
+    assert!(out(0) == 0.0 && out(1) > 0.0 && out(1) < 0.05, "{} {}", out(0), out(1));
+    assert!(model.with_pixel_millimeters(Some([2.0, 1.0])).is_err());
+}
+
 #[test]
 fn answers_are_the_same_from_any_thread() {
     for method in [Method::RecReg, Method::SecondOpinion] {

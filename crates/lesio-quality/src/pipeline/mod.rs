@@ -42,6 +42,8 @@ pub struct QualityPipeline {
     held_out: Samples,
     /// Patients for training, and held-out ones.
     patients: [BTreeSet<String>; 2],
+    /// Least and greatest side of a pixel of the training images, in millimeters.
+    pixel_millimeters: Option<[f64; 2]>,
 }
 
 impl QualityPipeline {
@@ -54,7 +56,8 @@ impl QualityPipeline {
     /// is trained anew.
     ///
     /// # Errors
-    /// For an invalid configuration, for slices that cannot be used, and if a training fails or is stopped.
+    /// For an invalid configuration, and for a grid that the segmenters or the networks of any [`Method`] cannot be made
+    /// for, before anything is trained; for slices that cannot be used, and if a training fails or is stopped.
     pub fn prepare(
         config: PipelineConfig,
         estimators: EstimatorConfig,
@@ -64,7 +67,9 @@ impl QualityPipeline {
         device: &Device,
         observer: &mut PipelineObserver<'_>,
     ) -> Result<Self, PipelineError> {
-        estimators.validate()?;
+        // Before anything is trained: the networks that are trained last must not be the first to refuse the grid.
+        config.validate()?;
+        config.check_networks(&estimators)?;
         let (framing, classes) = (&estimators.framing, &estimators.classes);
         let segmenters = config.segmenters(framing, classes, training, &cache, device, observer)?;
         let reconstruction = config.reconstruction(&estimators, training, &cache, device, observer)?;
@@ -76,6 +81,7 @@ impl QualityPipeline {
         }
         let patients = [training, held_out]
             .map(|slices| slices.iter().map(|slice| slice.patient.clone()).collect::<BTreeSet<_>>());
+        let pixel_millimeters = pixel_millimeters(training);
         let (held_out, training) = (pools.pop().unwrap_or_default(), pools.pop().unwrap_or_default());
         let device = device.clone();
         Ok(Self {
@@ -88,6 +94,7 @@ impl QualityPipeline {
             training,
             held_out,
             patients,
+            pixel_millimeters,
         })
     }
 
@@ -148,7 +155,8 @@ impl QualityPipeline {
         let reconstructor = RecNet::new(&config, self.reconstruction.clone(), &self.device)?;
         let [learned, chosen] = &self.patients;
         let provenance = QualityProvenance::new(self.config.seed, fingerprint).patients(learned, chosen);
-        Ok(QualityModel::new(estimator, reconstructor, conformal, novelty, provenance)?)
+        let model = QualityModel::new(estimator, reconstructor, conformal, novelty, provenance)?;
+        Ok(model.with_pixel_millimeters(self.pixel_millimeters)?)
     }
 
     /// Samples of the training patients.
@@ -167,5 +175,72 @@ impl QualityPipeline {
     #[must_use]
     pub fn segmenters(&self) -> &Segmenters {
         &self.segmenters
+    }
+}
+
+/// Least and greatest side of a pixel, in millimeters; `None` where a slice does not tell.
+fn pixel_millimeters(slices: &[TrueSlice]) -> Option<[f64; 2]> {
+    let mut range: Option<[f64; 2]> = None;
+    for slice in slices {
+        let own = slice.pixel_millimeters?;
+        let [least, most] = range.unwrap_or([own; 2]);
+        range = Some([least.min(own), most.max(own)]);
+    }
+    range
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::ControlFlow;
+
+    use ndarray::Array2;
+
+    use super::*;
+    use crate::framing::Framing;
+    use crate::network::Widths;
+    use crate::pipeline::progress::PipelineProgress;
+
+    /// How the preparation of a pipeline on a grid fails, and whether a step of it had begun.
+    fn refused(config: PipelineConfig, grid: [usize; 2], widths: [usize; 3]) -> (String, bool) {
+        let slice = |patient: usize| {
+            let image = Array2::from_shape_fn((40, 40), |(i, j)| (i * 40 + j + patient) as f32);
+            let truth = Array2::from_shape_fn((40, 40), |(i, j)| u8::from(i > 10 && i < 20 && j > 20));
+            TrueSlice::alone(&format!("p{patient}"), image, truth).unwrap()
+        };
+        let slices: Vec<TrueSlice> = (0..4).map(slice).collect();
+        let (training, held_out) = slices.split_at(2);
+        let estimators = EstimatorConfig::new(Method::SecondOpinion, Framing::new([1]).grid(grid))
+            .widths(Widths::uniform(widths));
+        let mut began = false;
+        let mut observer = |_: &PipelineProgress<'_>| {
+            began = true;
+            ControlFlow::Break(())
+        };
+        let (cache, device) = (StepCache::none(), Device::Cpu);
+        let failed =
+            QualityPipeline::prepare(config, estimators, training, held_out, cache, &device, &mut observer);
+        (failed.unwrap_err().to_string(), began)
+    }
+
+    #[test]
+    fn a_grid_that_a_network_refuses_is_refused_before_anything_is_trained() {
+        let config = |segmenter: &[usize]| {
+            let mut config = PipelineConfig::new(1).scaled(1e-4);
+            config.segmenters = vec![segmenter.to_vec()];
+            config
+        };
+        // Segmenters and the U-Nets can be made for 12 x 12, the regressors cannot.
+        let (error, began) = refused(config(&[4, 8]), [12, 12], [4, 4, 8]);
+        assert!(error.contains("[12, 12]") && error.contains("halved 3 times") && !began, "{error}");
+        // All estimators can be made for 24 x 24, the segmenters cannot.
+        let (error, began) = refused(config(&[4, 4, 4, 8, 8]), [24, 24], [4, 4, 8]);
+        assert!(error.contains("[24, 24]") && error.contains("halved 4 times") && !began, "{error}");
+        // A setting out of range.
+        let mut wrong = config(&[4, 8]);
+        wrong.views = 3;
+        let (error, began) = refused(wrong, [16, 16], [4, 4, 8]);
+        assert!(error.contains("views") && !began, "{error}");
+        // What all networks can be made for is begun.
+        assert!(refused(config(&[4, 8]), [16, 16], [4, 4, 8]).1);
     }
 }

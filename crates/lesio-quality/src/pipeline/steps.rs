@@ -20,6 +20,21 @@ use crate::slices::{PatientGroups, TrueSlice};
 use crate::training::{AdversarialTraining, EstimatorTraining};
 
 impl PipelineConfig {
+    /// Checks that all networks of a pipeline can be made: those of every method, and the segmenters.
+    ///
+    /// # Errors
+    /// A configuration that is refused, widths out of range, and a grid that cannot be halved as often as a network does.
+    pub(crate) fn check_networks(&self, estimators: &EstimatorConfig) -> Result<(), PipelineError> {
+        for method in Method::ALL {
+            networks(&estimators.clone().method(method))?;
+        }
+        for widths in &self.segmenters {
+            let (grid, classes) = (estimators.framing.grid, estimators.classes.len());
+            SegmenterConfig::new(grid, classes, widths.clone()).network()?;
+        }
+        Ok(())
+    }
+
     /// Trains segmenters on a device, on either half of the training patients; the outer list is by half.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use lesio_image::Volume;
 use lesio_io::dataset::Case;
 use lesio_io::nifti::{NiftiHeader, read_header};
 use lesio_io::{Matching, ReadOptions, WriteOptions};
-use lesio_quality::{Assessment, Grade, QualityModel, SLICE_AXIS, SliceVerdict};
+use lesio_quality::{Assessment, Grade, QualityModel, SLICE_AXIS, SliceAssessment, SliceVerdict};
 use lesio_report::{Existing, HeatMap, Montage, Picture, Rgb, Scale};
 use ndarray::Axis;
 
@@ -111,7 +111,12 @@ impl GradedFile {
     #[must_use]
     pub fn summary(&self) -> String {
         let Some(volume) = &self.assessment.volume else {
-            return "nothing is segmented: there is no quality to predict".to_owned();
+            let too_small = |slice: &SliceAssessment| slice.verdict == SliceVerdict::TooSmall;
+            let what = match self.assessment.slices.iter().any(too_small) {
+                true => "too little is segmented for a grade",
+                false => "nothing is segmented: there is no quality to predict",
+            };
+            return what.to_owned();
         };
         let mut lines = Vec::new();
         for Grade { label, dice, interval: [low, high], distance_millimeters, .. } in volume {
@@ -124,15 +129,19 @@ impl GradedFile {
         for slice in &self.assessment.slices {
             let mut line = format!("  slice {:>3}", slice.index);
             match &slice.verdict {
-                SliceVerdict::Graded { labels, unlikeness, .. } => {
+                SliceVerdict::Graded { labels, unlikeness, out_of_reach, .. } => {
                     for Grade { label, dice, interval: [low, high], .. } in labels {
                         line += &format!("  {label}: {dice:.3} [{low:.2}, {high:.2}]");
+                    }
+                    if *out_of_reach > 0.0 {
+                        line += &format!("  {:.1} % too far from the rest to be shown", 100.0 * out_of_reach);
                     }
                     if unlikeness.unlike {
                         let (name, deviations) = &unlikeness.most;
                         line += &format!("  unlike the training images: {name} {deviations:+.1} SD");
                     }
                 }
+                SliceVerdict::TooSmall => line += "  too little segmented for a grade",
                 _ => line += "  nothing segmented",
             }
             lines.push(line);
