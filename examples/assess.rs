@@ -18,6 +18,7 @@ use lesio_examples::cohort::CohortArgs;
 use lesio_examples::grades::{
     graded_by, not_graded, segmentation_name, stamped_grades, stamped_with, write_grades,
 };
+use lesio_examples::quality::{warn_of_channels, warn_of_unused_for_one_image};
 use lesio_examples::{
     DeviceArgs, LayoutArgs, Outcome, ReadArgs, Watch, check_folder, model_path, parse, prepare_folder, run,
     say,
@@ -77,6 +78,7 @@ fn main() -> ExitCode {
 fn program() -> Outcome {
     let args = parse::<Args>();
     let started = Instant::now();
+    warn_of_channels();
     check_folder(&args.out)?;
     let model = QualityModel::load(model_path(&args.model), &args.device.device)?;
     match &args.data {
@@ -122,6 +124,7 @@ fn grade_one(args: &Args, model: &QualityModel, started: Instant) -> Outcome {
     if args.cohort.shard.is_some() {
         return Err("--shard divides the cases of --data".into());
     }
+    warn_of_unused_for_one_image(&args.cohort);
     let mut paths = ["report.json"].into_iter().chain(GradedFile::NAMES).map(|name| args.out.join(name));
     if let Some(path) = paths.find(|path| !args.overwrite && path.symlink_metadata().is_ok()) {
         return Err(format!("{} exists; --overwrite replaces it", path.display()).into());

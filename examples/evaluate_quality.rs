@@ -12,18 +12,20 @@ use lesio::io::dataset::Layout;
 use lesio::metrics::BootstrapConfig;
 use lesio::quality::QualityModel;
 use lesio::report::{Existing, RunRecord, write_json};
+use lesio::study::BadCases;
 use lesio::study::quality::{
     GradedPatients, IntervalSource, QualityDataConfig, QualityEvaluationConfig, evaluate_quality,
 };
 use lesio_examples::arguments::{MOST_REPLICATES, whole};
 use lesio_examples::choices::one_of;
-use lesio_examples::quality::{volume_layouts, watch};
+use lesio_examples::quality::{ungraded, volume_layouts, watch};
 use lesio_examples::{DeviceArgs, Outcome, command, model_path, parse, prepare_folder, run, say};
 
 /// Measure the error of estimated segmentation quality for each segmentation network.
 ///
 /// Writes report.json, report.html and segmentations.csv (every grade with the true value) into the folder given by
-/// --out.
+/// --out, and replaces those of an earlier run. A case or a segmentation that cannot be graded is left out and listed,
+/// and the exit code is then 1.
 #[derive(Debug, Parser)]
 struct Args {
     /// A model file of `train_quality`, or its folder
@@ -44,6 +46,9 @@ struct Args {
     /// Source of the correction of estimates and of their intervals
     #[arg(long, value_parser = intervals(), default_value = "model")]
     intervals: IntervalSource,
+    /// Stop at the first case that cannot be graded, instead of leaving it out
+    #[arg(long)]
+    strict: bool,
     #[command(flatten)]
     device: DeviceArgs,
     /// Replicates of the bootstrap
@@ -59,7 +64,8 @@ struct Args {
 
 fn patients() -> impl TypedValueParser<Value = GradedPatients> {
     let test = "Patients of the model's own data set that were used neither for training nor for calibration";
-    let all = "All patients: for data that were not used to make the model";
+    let all = "All patients: for data that were not used to make the model. With --intervals other-networks, a fifth of \
+               them is used for the intervals and not graded";
     one_of(vec![("test", test, GradedPatients::Test), ("all", all, GradedPatients::All)])
 }
 
@@ -83,7 +89,8 @@ fn program() -> Outcome {
     let data = QualityDataConfig::new(args.layout, model.provenance().seed).predictions(args.predictions);
     let config = QualityEvaluationConfig::new(BootstrapConfig::new(args.seed).replicates(args.replicates))
         .patients(args.patients)
-        .intervals(args.intervals);
+        .intervals(args.intervals)
+        .bad_cases(if args.strict { BadCases::Stop } else { BadCases::LeaveOut });
     let found = evaluate_quality(model, &args.data, &data, &config, &mut watch("grading"))?;
     let provenance = RunRecord::new(command("evaluate_quality")).seed(args.seed);
     let provenance = provenance.seconds(started.elapsed().as_secs_f64());
@@ -91,7 +98,10 @@ fn program() -> Outcome {
     found.grades.to_table().write(out("segmentations.csv"), Existing::Replace)?;
     write_json(out("report.json"), &found.report(&provenance), Existing::Replace)?;
     found.page(provenance)?.write(out("report.html"), Existing::Replace)?;
-    found.tables()?.iter().for_each(|table| say!("{}", table.to_markdown()));
+    found.summary().iter().for_each(|line| say!("{line}"));
+    say!("\n{}", found.counts()?.to_markdown());
+    let tables = if found.cases > 0 { found.tables()? } else { Vec::new() };
+    tables.iter().for_each(|table| say!("{}", table.to_markdown()));
     say!("wrote {} in {:.0} s", args.out.display(), started.elapsed().as_secs_f64());
-    Ok(())
+    ungraded(&found.failed)
 }

@@ -18,12 +18,13 @@ use lesio_examples::{Outcome, command, parse, prepare_folder, run, say};
 ///
 /// The estimators are REC-Net with REG-Net, direct regression, regression from the segmentation alone, and the second
 /// opinion. All are trained on training patients and tested on others. Writes report.json and report.html into the
-/// folder given by --out. Run the same command again to continue an interrupted study.
+/// folder given by --out, and replaces those of an earlier run. Run the same command again to continue an interrupted study.
 #[derive(Debug, Parser)]
 struct Args {
     #[command(flatten)]
     quality: QualityArgs,
-    /// Folder of the same layout to test on, instead of the test patients of the data set
+    /// Folder of the same layout to test on, instead of the test patients of the data set. None of its images may be
+    /// one of the training
     #[arg(long)]
     test_data: Option<PathBuf>,
     /// Number of test candidates in each of the 20 bins of the Dice

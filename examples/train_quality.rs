@@ -11,6 +11,7 @@ use lesio::quality::Method;
 use lesio::report::{Existing, RunRecord, write_json};
 use lesio::study::quality::{patients, train_quality};
 use lesio_examples::choices::named;
+use lesio_examples::models::new_model_path;
 use lesio_examples::quality::{QualityArgs, watch};
 use lesio_examples::{Outcome, command, parse, prepare_folder, run, say};
 
@@ -18,7 +19,7 @@ use lesio_examples::{Outcome, command, parse, prepare_folder, run, say};
 ///
 /// The program generates candidate segmentations: it trains segmenters of several sizes, and corrupts their output in
 /// many ways. Writes model.safetensors, report.json and report.html into the folder given by --out. Run the same
-/// command again to continue an interrupted training.
+/// command again to continue an interrupted training; what is finished is in the folder steps.
 #[derive(Debug, Parser)]
 struct Args {
     #[command(flatten)]
@@ -29,6 +30,10 @@ struct Args {
     /// Folder for the model and its report
     #[arg(long, default_value = "target/lesio/train_quality")]
     out: PathBuf,
+    /// Replace the model of an earlier training in --out. Finished steps with the same data and arguments are not
+    /// repeated
+    #[arg(long)]
+    overwrite: bool,
 }
 
 const METHODS: [(&str, &str); 4] = [
@@ -48,6 +53,8 @@ fn main() -> ExitCode {
 fn program() -> Outcome {
     let args = parse::<Args>();
     let started = Instant::now();
+    args.quality.warn_of_unused(args.method);
+    let file = new_model_path(&args.out, args.overwrite)?;
     let steps = args.out.join("steps");
     prepare_folder(&args.out)?;
     prepare_folder(&steps)?;
@@ -62,7 +69,6 @@ fn program() -> Outcome {
     );
     let (pipeline, device) = (args.quality.pipeline(), &args.quality.device.device);
     let trained = train_quality(&data, args.method, pipeline, &steps, device, &mut watch("training"))?;
-    let file = args.out.join("model.safetensors");
     trained.model.save(&file)?;
     for (label, _, scores) in &trained.held_out {
         let mae = scores.regression.mean_absolute_error;

@@ -5,12 +5,16 @@ use std::path::{Path, PathBuf};
 
 use clap::builder::TypedValueParser;
 use lesio::io::dataset::Layout;
-use lesio::quality::{PipelineConfig, PipelineProgress};
-use lesio::study::quality::{QualityData, QualityDataConfig, QualityProgress, QualityStudyError};
+use lesio::quality::{Method, PipelineConfig, PipelineProgress};
+use lesio::study::quality::{
+    QualityData, QualityDataConfig, QualityProgress, QualityStudyError, UngradedCase,
+};
 
-use crate::arguments::whole;
 use crate::choices::one_of;
-use crate::{DeviceArgs, Progress as Bar, bar, watch_training};
+use crate::cohort::CohortArgs;
+use crate::invocation::is_given;
+use crate::output::{note, one_line, warn};
+use crate::{DeviceArgs, LeftOut, Outcome, Progress as Bar, bar, watch_training};
 
 /// Training data and effort of a quality estimator.
 #[derive(Clone, Debug, clap::Args)]
@@ -24,13 +28,13 @@ pub struct QualityArgs {
     /// Labels whose quality is predicted, separated by commas; by default all labels in the training data
     #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u8).range(1..))]
     pub label: Vec<u8>,
-    /// Rows and columns of the networks' grid
-    #[arg(long, default_value_t = 48, value_parser = whole(16, 1024))]
+    /// Rows and columns of the networks' grid: a multiple of 16, from 16 to 1024
+    #[arg(long, default_value_t = 48, value_parser = grid_side)]
     pub size: usize,
     /// Folders with segmentations of the training patients by your own networks, separated by commas. Each folder holds
     /// files CASE.nii.gz or further such folders. The segmentations are used for training in addition to generated
     /// ones; `train_quality` then corrects estimates and calibrates intervals on those of the held-out patients. The
-    /// networks must not have been trained on these patients
+    /// networks must not have been trained on these patients. All segmentations are checked before the training begins
     #[arg(long, value_delimiter = ',', value_name = "FOLDERS")]
     pub predictions: Vec<PathBuf>,
     /// Scales all trainings to take about this many minutes on two cores. Each training passes over its samples at
@@ -61,6 +65,16 @@ fn minutes(text: &str) -> Result<f64, String> {
     }
 }
 
+/// The networks halve their grid four times.
+const GRID_STEP: usize = 16;
+
+fn grid_side(text: &str) -> Result<usize, String> {
+    match text.parse::<usize>() {
+        Ok(side) if (GRID_STEP..=1024).contains(&side) && side.is_multiple_of(GRID_STEP) => Ok(side),
+        _ => Err(format!("expected a multiple of {GRID_STEP} from {GRID_STEP} to 1024")),
+    }
+}
+
 /// A week and a half of training: a larger value is a typing error.
 const MOST_MINUTES: f64 = 15_000.0;
 
@@ -88,6 +102,13 @@ impl QualityArgs {
         pipeline
     }
 
+    /// Warns of arguments that the training of this method does not use.
+    pub fn warn_of_unused(&self, method: Method) {
+        if method != Method::SecondOpinion && is_given("attack-steps") {
+            warn("--attack-steps has no effect here: it is for --method second-opinion");
+        }
+    }
+
     /// Reads the data set and splits its patients; with `test_data`, test patients come from that folder.
     ///
     /// # Errors
@@ -111,6 +132,10 @@ pub fn watch(pipeline: &str) -> impl FnMut(&QualityProgress<'_>) -> ControlFlow<
             }
             QualityProgress::Advance { parts } => shown.iter().for_each(|bar| bar.inc(*parts as u64)),
             QualityProgress::End => drop(shown.take()),
+            QualityProgress::LeftOut(failed) => {
+                let text = format!("{}: {}", one_line(&failed.id), failed.error);
+                shown.as_ref().map_or_else(|| note(&text), |bar| bar.line(&text));
+            }
             QualityProgress::Pipeline(progress) => {
                 let bar = shown.get_or_insert_with(|| bar(1, pipeline));
                 match progress {
@@ -127,4 +152,37 @@ pub fn watch(pipeline: &str) -> impl FnMut(&QualityProgress<'_>) -> ControlFlow<
         }
         ControlFlow::Continue(())
     }
+}
+
+/// Arguments of `assess` that only --data uses.
+const OF_FOLDERS: [&str; 4] = ["suffix", "derivative", "series", "workers"];
+
+/// Warns of given arguments of `assess` that have no effect on a single image.
+pub fn warn_of_unused_for_one_image(cohort: &CohortArgs) {
+    let resume = cohort.resume.then_some("resume");
+    for name in OF_FOLDERS.into_iter().filter(|name| is_given(name)).chain(resume) {
+        warn(&format!("--{name} has no effect here: it is for --data"));
+    }
+}
+
+/// Warns of given arguments of `assess` about channels.
+pub fn warn_of_channels() {
+    for name in ["channels", "channels-last-axis"].into_iter().filter(|name| is_given(name)) {
+        warn(&format!("--{name} has no effect here: a model of quality reads one channel"));
+    }
+}
+
+/// The result of a program that may have left out cases or segmentations that could not be graded.
+///
+/// # Errors
+/// If there are any; the message states the case, or their number.
+pub fn ungraded(failed: &[UngradedCase]) -> Outcome {
+    let text = match failed {
+        [] => return Ok(()),
+        [only] => format!("case {} was left out: {}", one_line(&only.id), only.error),
+        several => {
+            format!("{} cases or segmentations were left out, see above and report.json", several.len())
+        }
+    };
+    Err(LeftOut(text).into())
 }

@@ -3,11 +3,13 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use lesio::image::{Geometry, Volume};
+use lesio::io::nifti::Voxel;
 use lesio::io::{ReadOptions, read_volume, write_volume};
 use lesio::nn::{Device, Differentiate, Engine as _, Inference, Network, ParameterSet};
 use lesio::onnx::OnnxModel;
@@ -48,13 +50,22 @@ fn a_trained_estimator_grades_volumes_and_names_what_it_cannot_grade() {
     assert_eq!(report["held_out"][0]["label"], 2);
     share(&report["held_out"][0]["mae"]);
     assert!(fs::read_to_string(model.join("report.html")).unwrap().contains("<svg"));
-    // Once more: what is finished is taken up, and gives the same bytes.
+    // Once more, if asked: what is finished is taken up, and gives the same bytes.
     let first = fs::read(model.join("model.safetensors")).unwrap();
-    succeed(&mut train(&model));
+    fail(&mut train(&model), &["model.safetensors exists", "--overwrite"]);
+    let again = succeed(train(&model).arg("--overwrite"));
+    assert!(!again.err.contains("second-opinion ..."), "a finished step is repeated: {}", again.err);
     assert_eq!(fs::read(model.join("model.safetensors")).unwrap(), first);
     let patient = folder.join("patient");
     let mut unknown = train(&folder.join("none"));
     fail(unknown.args(["--label", "7"]), &["no training case holds label 7"]);
+    // What cannot be, or has no effect, is told before anything is read.
+    let refused = ran(program("train_quality").args(["--data", "nowhere", "--size", "24"]));
+    assert!(refused.code == Some(2) && refused.err.contains("a multiple of 16"), "{}", refused.err);
+    let direct = ["--data", "nowhere", "--method", "direct", "--attack-steps", "2", "--out"];
+    let direct = ran(program("train_quality").args(direct).arg(folder.join("none")));
+    let told = "warning: --attack-steps has no effect here: it is for --method second-opinion";
+    assert!(direct.code == Some(1) && direct.err.contains(told), "{}", direct.err);
 
     check_networks(folder, &data, &model, train);
 
@@ -85,7 +96,13 @@ fn a_trained_estimator_grades_volumes_and_names_what_it_cannot_grade() {
     // Results are replaced when asked, and are the same.
     let before = fs::read(out.join("error.nii.gz")).unwrap();
     fail(&mut assess(&image, &segmentation, &out), &["exists"]);
-    succeed(assess(&image, &segmentation, &out).arg("--overwrite"));
+    let plain = succeed(assess(&image, &segmentation, &out).arg("--overwrite"));
+    assert!(!plain.err.contains("no effect"), "{}", plain.err);
+    let of_folders = ["--overwrite", "--resume", "--workers", "2", "--suffix", "T1w"];
+    let told = succeed(assess(&image, &segmentation, &out).args(of_folders)).err;
+    for name in ["--resume", "--workers", "--suffix"] {
+        assert!(told.contains(&format!("warning: {name} has no effect here: it is for --data")), "{told}");
+    }
     assert_eq!(fs::read(out.join("error.nii.gz")).unwrap(), before);
     // Another device gives the same but for rounding.
     let elsewhere = folder.join("candle");
@@ -112,7 +129,7 @@ fn a_trained_estimator_grades_volumes_and_names_what_it_cannot_grade() {
 
     // A folder is graded case by case; one that cannot be is listed, and the others are graded.
     let (cases, graded) = (folder.join("cases"), folder.join("graded"));
-    for (case, from) in [("broken", &empty), ("whole", &segmentation)] {
+    for (case, from) in [("broken", &empty), ("whole", &segmentation), ("zero", &empty)] {
         fs::create_dir_all(cases.join(case)).unwrap();
         fs::copy(&image, cases.join(case).join("image.nii.gz")).unwrap();
         fs::copy(from, cases.join(case).join("segmentation.nii.gz")).unwrap();
@@ -120,7 +137,13 @@ fn a_trained_estimator_grades_volumes_and_names_what_it_cannot_grade() {
     fs::write(cases.join("broken/segmentation.nii.gz"), "x").unwrap();
     let mut all = program("assess");
     all.arg("--data").arg(&cases).arg("--model").arg(&model).arg("--out").arg(&graded);
-    fail(&mut all, &["one segmentation could not be graded"]);
+    let said = ran(&mut all);
+    assert!(
+        said.code == Some(1) && said.err.contains("one segmentation could not be graded"),
+        "{}",
+        said.err
+    );
+    assert!(said.out.contains("| zero | nothing segmented |"), "{}", said.out);
     let report = json(&graded.join("report.json"));
     assert_eq!(report["failed"][0]["id"], "broken");
     assert_eq!(report["cases"][0]["volume"], json(&out.join("report.json"))["volume"]);
@@ -133,7 +156,7 @@ fn a_trained_estimator_grades_volumes_and_names_what_it_cannot_grade() {
         said.lines().next().unwrap().split(',').take(4).collect::<Vec<_>>(),
         ["case", "patient", "label", "dice"]
     );
-    assert!(said.lines().last().unwrap().starts_with("broken,,"), "{said}");
+    assert!(said.lines().last().unwrap().starts_with("broken,broken,,"), "{said}");
     let shared = folder.join("shared");
     let share = |further: &[&str]| {
         let mut command = program("assess");
@@ -265,15 +288,15 @@ fn a_study_compares_estimators_and_goes_on_where_it_was() {
     let data = folder.path().join("data");
     write_hearts(&data);
     let out = folder.path().join("study");
-    let study = || {
+    let study = |pgd_steps: &str| {
         let mut command = program("study_quality");
         command.arg("--data").arg(&data).arg("--out").arg(&out);
         command.args(["--label", "1,2", "--size", "32", "--budget-minutes", "0.003", "--per-bin", "1"]);
-        command.args(["--epsilon", "0.1", "--pgd-steps", "2"]);
+        command.args(["--epsilon", "0.1", "--pgd-steps", pgd_steps]);
         command.args(["--certify", "0.4", "--certify-draws", "32"]);
         command
     };
-    let said = succeed(&mut study()).out;
+    let said = succeed(&mut study("2")).out;
     assert!(said.contains("second opinion") && said.contains("direct regression"), "{said}");
     assert!(said.contains("second opinion, label 1") && said.contains("By label, PGD"), "{said}");
     let report = json(&out.join("report.json"));
@@ -307,11 +330,21 @@ fn a_study_compares_estimators_and_goes_on_where_it_was() {
     assert_eq!(report["patients"]["test"], 2);
     assert!(fs::read_to_string(out.join("report.html")).unwrap().contains("<svg"));
 
-    let again = succeed(&mut study()).out;
+    let again = succeed(&mut study("2")).out;
     let table =
         |said: &str| said.lines().filter(|line| line.starts_with('|')).map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(table(&again), table(&said));
     assert_eq!(json(&out.join("report.json"))["rows"], report["rows"]);
+    // Other attacks are measured anew, also those on images that were made against others.
+    succeed(&mut study("1"));
+    let other = json(&out.join("report.json"));
+    assert_eq!(other["transfer"].as_array().unwrap().len(), 2);
+    for row in 0..2 {
+        assert_ne!(other["transfer"][row]["mae"], report["transfer"][row]["mae"]);
+    }
+    // What teaches cannot test.
+    let mut same = study("2");
+    fail(same.arg("--test-data").arg(&data), &["has the same image as case", "which the training uses"]);
 }
 
 /// The networks of a model in ONNX compute what they compute in the model.
@@ -415,6 +448,8 @@ fn check_networks(folder: &Path, data: &Path, made: &Path, train: impl Fn(&Path)
         assert_eq!(table.lines().count(), 1 + rows[0] + rows[1]);
         assert!(fs::read_to_string(out.join("report.html")).unwrap().contains("<svg"));
     }
+    check_left_out(folder, data, &taught, &networks);
+    check_unseen(folder, &taught);
     // Patients that taught the model cannot test it.
     fail(
         evaluate(made, "none").args(["--patients", "all"]),
@@ -432,4 +467,136 @@ fn check_networks(folder: &Path, data: &Path, made: &Path, train: impl Fn(&Path)
     let mut other = evaluate(made, "none");
     other.arg("--predictions").arg(folder.join("other"));
     fail(&mut other, &["holds no segmentation of these cases"]);
+}
+
+/// What cannot be graded is left out and listed, and all else is graded.
+fn check_left_out(folder: &Path, data: &Path, model: &Path, networks: &Path) {
+    let table = fs::read_to_string(folder.join("model-taught/segmentations.csv")).unwrap();
+    let cases: BTreeSet<&str> = table.lines().skip(1).map(|line| line.split(',').nth(2).unwrap()).collect();
+    let [unreadable, strange, absent, nan] = cases.into_iter().collect::<Vec<_>>().try_into().unwrap();
+    let (bad, own) = (folder.join("bad-networks"), folder.join("bad-data"));
+    for network in ["good", "poor"] {
+        copy_all(&networks.join(network), &bad.join(network));
+    }
+    copy_all(&networks.join("good"), &bad.join("silent"));
+    let file = |network: &str, case: &str| bad.join(network).join(format!("{case}.nii.gz"));
+    let read = |path: &Path| ReadOptions::new().read_as::<u8>(path).unwrap();
+    for path in fs::read_dir(bad.join("silent")).unwrap().map(|entry| entry.unwrap().path()) {
+        replace(&path, &read(&path).map(|_| 0));
+    }
+    fs::write(file("good", unreadable), "x").unwrap();
+    replace(&file("poor", strange), &read(&file("poor", strange)).map(|&label| 9 * (label / 2)));
+    fs::remove_file(file("good", absent)).unwrap();
+    for patient in fs::read_dir(data).unwrap().map(|entry| entry.unwrap().path()) {
+        copy_all(&patient, &own.join(patient.file_name().unwrap()));
+    }
+    let image = own.join(nan.split('_').next().unwrap()).join(format!("{nan}.nii.gz"));
+    let mut volume = read_volume(&image).unwrap();
+    volume.data_mut()[[3, 4, 1]] = f32::NAN;
+    replace(&image, &volume);
+
+    let out = folder.join("left-out");
+    let evaluate = || {
+        let mut command = program("evaluate_quality");
+        command.arg("--model").arg(model).arg("--data").arg(&own).arg("--predictions").arg(&bad);
+        command.args(["--replicates", "20"]).arg("--out").arg(&out);
+        command
+    };
+    fail(evaluate().arg("--strict"), &["cannot be used", ".nii.gz"]);
+    assert!(!out.join("report.json").exists());
+    let said = ran(&mut evaluate());
+    assert!(
+        said.code == Some(1) && said.err.contains("3 cases or segmentations were left out"),
+        "{}",
+        said.err
+    );
+    let report = json(&out.join("report.json"));
+    let failed = report["failed"].as_array().unwrap();
+    let expected = [
+        (unreadable, Some("good"), file("good", unreadable), "gzip"),
+        (strange, Some("poor"), file("poor", strange), "label 9"),
+        (nan, None, image, "NaN"),
+    ];
+    for (case, network, path, why) in expected {
+        let own = failed.iter().find(|own| own["id"] == case).unwrap();
+        let error = own["error"].as_str().unwrap();
+        assert_eq!(own["network"].as_str(), network);
+        assert!(error.contains(path.to_str().unwrap()) && error.contains(why), "{error}");
+        assert!(said.err.contains(&format!("{case}: ")) && said.err.contains(why), "{}", said.err);
+    }
+    let counts = |network: &str| {
+        let own =
+            report["networks"].as_array().unwrap().iter().find(|own| own["network"] == network).unwrap();
+        ["graded", "empty", "absent", "failed"].map(|name| own[name].as_u64().unwrap())
+    };
+    assert_eq!(
+        [counts("good"), counts("poor"), counts("silent")],
+        [[1, 0, 1, 2], [2, 0, 0, 2], [0, 3, 0, 1]]
+    );
+    assert_eq!((&report["cases"], &report["absent"]), (&3.into(), &1.into()));
+    assert!(
+        said.out.contains("without any grade, which figures and plots leave out: silent."),
+        "{}",
+        said.out
+    );
+    assert!(said.out.contains("| silent | 0 | 0 | 3 | 0 | 1 |"), "{}", said.out);
+    let page = fs::read_to_string(out.join("report.html")).unwrap();
+    assert!(page.contains("<svg") && page.contains("silent") && page.contains("label 9"), "{page}");
+
+    // Of networks that segment nothing, that alone is told.
+    let mut nothing = program("evaluate_quality");
+    nothing.arg("--model").arg(model).arg("--data").arg(data).arg("--predictions").arg(bad.join("silent"));
+    let said = succeed(nothing.arg("--out").arg(folder.join("silent"))).out;
+    assert!(
+        said.contains("Graded cases: 0 (patients: 0, networks: 1)")
+            && said.contains("| silent | 0 | 0 | 4 |"),
+        "{said}"
+    );
+    assert!(!fs::read_to_string(folder.join("silent/report.html")).unwrap().contains("<svg"));
+}
+
+/// Of data that the model has not seen, patients whose segmentations give the intervals are not graded.
+fn check_unseen(folder: &Path, model: &Path) {
+    let (data, networks, out) =
+        (folder.join("unseen"), folder.join("unseen-networks"), folder.join("unseen-out"));
+    for patient in 101..106 {
+        let own = data.join(format!("patient{patient}"));
+        fs::create_dir_all(&own).unwrap();
+        let (heart, case) = (heart(patient, CardiacPhase::EndDiastole), format!("patient{patient}_frame01"));
+        write_volume(own.join(format!("{case}.nii.gz")), &heart.image).unwrap();
+        write_volume(own.join(format!("{case}_gt.nii.gz")), &heart.labels).unwrap();
+        for (name, rows) in [("good", 1), ("poor", 4)] {
+            fs::create_dir_all(networks.join(name)).unwrap();
+            write_volume(networks.join(name).join(format!("{case}.nii.gz")), &moved(&heart.labels, rows))
+                .unwrap();
+        }
+    }
+    let mut evaluate = program("evaluate_quality");
+    evaluate.arg("--model").arg(model).arg("--data").arg(&data).arg("--predictions").arg(&networks);
+    evaluate.args(["--replicates", "20", "--patients", "all", "--intervals", "other-networks"]);
+    let said = succeed(evaluate.arg("--out").arg(&out)).out;
+    assert!(
+        said.contains("Graded cases: 4 (patients: 4, networks: 2)") && said.contains("of these patients: 1."),
+        "{said}"
+    );
+    let report = json(&out.join("report.json"));
+    assert_eq!((&report["patients"], &report["calibrating_patients"]), (&4.into(), &1.into()));
+    let table = fs::read_to_string(out.join("segmentations.csv")).unwrap();
+    let patients: BTreeSet<&str> =
+        table.lines().skip(1).map(|line| line.split(',').nth(1).unwrap()).collect();
+    assert_eq!(patients.len(), 4, "{patients:?}");
+}
+
+/// Writes a volume in place of another.
+fn replace<T: Voxel>(path: &Path, volume: &Volume<T>) {
+    fs::remove_file(path).unwrap();
+    write_volume(path, volume).unwrap();
+}
+
+/// Copies the files of a folder.
+fn copy_all(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for path in fs::read_dir(from).unwrap().map(|entry| entry.unwrap().path()) {
+        fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
+    }
 }

@@ -1,14 +1,16 @@
 //! Slices of patients for training, for choice and calibration, and for tests.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use lesio_io::dataset::{ALL, Case, Dataset, DatasetOptions, Layout, Mask, MissingMask};
 use lesio_quality::{EstimatorConfig, Framing, Method, PatientGroups, TrueSlice};
 use lesio_settings::setters;
 
+use crate::checksum::file_checksum;
 use crate::quality::error::QualityStudyError;
-use crate::quality::networks::{NetworkFolder, segmentations};
+use crate::quality::given::{Given, check_held_out, check_labels, image_path, read_case};
+use crate::quality::networks::{NetworkFolder, check_file_names};
 use crate::quality::progress::{QualityObserver, QualityProgress, report};
 
 /// Share of the training patients that are held out to choose the epoch and to calibrate.
@@ -76,11 +78,14 @@ impl QualityDataConfig {
     /// Reads a data set and splits its patients.
     ///
     /// Test patients are those of the split `test` that have labels; where there are none, a quarter of all. With a
-    /// folder of `test_data` they come from that instead. Cases without labels are left out.
+    /// folder of `test_data` they come from that instead; a warning tells if some of them are called like training or
+    /// held-out patients. Cases without labels are left out.
     ///
     /// # Errors
-    /// Folders that cannot be listed, cases that cannot be read, labels that no training case holds, and a stop by the
-    /// observer.
+    /// Folders that cannot be listed; images of `test_data` that are those of training or held-out cases; labels that no
+    /// training case holds; segmentations by networks that cannot be used ([`QualityDataConfig::predictions`]); and a stop by the
+    /// observer. Cases that cannot be read, whose voxels are not finite or whose labels lie in a slice of constant
+    /// intensity, as [`QualityStudyError::Case`].
     pub fn read(
         &self,
         folder: &Path,
@@ -88,20 +93,25 @@ impl QualityDataConfig {
         observer: &mut QualityObserver<'_>,
     ) -> Result<QualityData, QualityStudyError> {
         let Dealt { training, held_out: held_out_cases, test } = self.deal(folder, test_data.is_some())?;
-        let networks = NetworkFolder::open_all(&self.predictions)?;
-        for network in &networks {
-            network.require(&held_out_cases)?;
-        }
-        let training = read("training", &training, &networks, observer)?;
-        let held_out = read("held-out", &held_out_cases, &networks, observer)?;
         let test = match test_data {
             Some(folder) => {
                 let data = Dataset::open_with(folder, &self.layout, &labeled())?;
                 let data = data.select("test").or_else(|_| data.select(ALL))?;
-                read("test", data.cases(), &[], observer)?
+                let own: Vec<&Case> = training.iter().chain(&held_out_cases).collect();
+                check_test_cases(data.cases(), &own)?;
+                data.cases().to_vec()
             }
-            None => read("test", &test, &[], observer)?,
+            None => test,
         };
+        let networks = NetworkFolder::open_all(&self.predictions)?;
+        check_file_names(&networks, training.iter().chain(&held_out_cases))?;
+        for network in &networks {
+            network.require(&held_out_cases)?;
+        }
+        let mut given = [Vec::new(), Vec::new()];
+        let training = read("training", &training, &networks, &mut given[0], observer)?;
+        let held_out = read("held-out", &held_out_cases, &networks, &mut given[1], observer)?;
+        let test = read("test", &test, &[], &mut Vec::new(), observer)?;
         if let Some(both) = test.iter().find(|slice| {
             test_data.is_none() && training.iter().chain(&held_out).any(|own| own.patient == slice.patient)
         }) {
@@ -109,6 +119,10 @@ impl QualityDataConfig {
             return Err(QualityStudyError::Data { what });
         }
         let estimators = self.estimators(&training)?;
+        for given in &given {
+            check_labels(given, &estimators)?;
+        }
+        check_held_out(&given[1], &networks, &estimators)?;
         Ok(QualityData { estimators, training, held_out, test, networks, held_out_cases })
     }
 
@@ -166,6 +180,53 @@ fn labeled() -> DatasetOptions {
     DatasetOptions::new().missing_mask(MissingMask::Skip)
 }
 
+/// Checks that test cases of another folder are none of the training and held-out cases, `own`: by the place of the image
+/// and by its bytes (size and CRC-32). Names may coincide between hospitals, so that equal names are only warned of.
+///
+/// # Errors
+/// Names the first image that is in both.
+fn check_test_cases(test: &[Case], own: &[&Case]) -> Result<(), QualityStudyError> {
+    // A file that cannot be read here is reported when its case is read.
+    let place = |case: &Case| image_path(case).canonicalize().ok();
+    let size = |case: &Case| image_path(case).metadata().ok().map(|found| found.len());
+    let (mut places, mut sizes) = (BTreeMap::new(), BTreeMap::<u64, Vec<&Case>>::new());
+    for &case in own {
+        places.extend(place(case).map(|place| (place, case)));
+        if let Some(size) = size(case) {
+            sizes.entry(size).or_default().push(case);
+        }
+    }
+    let mut checksums: BTreeMap<&Path, Option<(u64, u32)>> = BTreeMap::new();
+    for case in test {
+        let mut same = place(case).and_then(|place| places.get(&place).copied());
+        let same_size = size(case).and_then(|size| sizes.get(&size)).map_or(&[][..], Vec::as_slice);
+        for &other in same_size {
+            let [one, two] = [image_path(case), image_path(other)]
+                .map(|path| *checksums.entry(path).or_insert_with(|| file_checksum(path).ok()));
+            same = same.or_else(|| Some(other).filter(|_| one.is_some() && one == two));
+        }
+        if let Some(other) = same {
+            let (path, other_path) = (image_path(case).display(), image_path(other).display());
+            let what = format!(
+                "test case {} ({path}) has the same image as case {} ({other_path}), which the training uses",
+                case.id(),
+                other.id()
+            );
+            return Err(QualityStudyError::Data { what });
+        }
+    }
+    let known: BTreeSet<&str> = own.iter().map(|case| case.patient()).collect();
+    let shared: BTreeSet<&str> = test.iter().map(Case::patient).filter(|name| known.contains(name)).collect();
+    if let Some(first) = shared.first() {
+        let count = shared.len();
+        tracing::warn!(
+            "{count} patients of the test data have the names of training patients, such as {first}: make sure that they \
+             are other patients"
+        );
+    }
+    Ok(())
+}
+
 /// Number of patients among slices.
 #[must_use]
 pub fn patients(slices: &[TrueSlice]) -> usize {
@@ -176,21 +237,14 @@ fn read(
     what: &str,
     cases: &[Case],
     networks: &[NetworkFolder],
+    given: &mut Vec<Given>,
     observer: &mut QualityObserver<'_>,
 ) -> Result<Vec<TrueSlice>, QualityStudyError> {
     let reading = format!("reading {what} cases");
     report(observer, &QualityProgress::Begin { what: &reading, total: cases.len() })?;
     let mut slices = Vec::new();
     for case in cases {
-        let (image, labels) = case.read_volume()?;
-        let Some(labels) = labels else {
-            return Err(QualityStudyError::Data { what: format!("case {} has no labels", case.id()) });
-        };
-        let mut own = TrueSlice::of_volume(case.patient(), case.id(), &image, &labels)?;
-        for (_, segmentation) in segmentations(networks, case, &image)? {
-            TrueSlice::segmented(&mut own, &image, &segmentation)?;
-        }
-        slices.extend(own);
+        slices.extend(read_case(case, networks, given)?);
         report(observer, &QualityProgress::Advance { parts: 1 })?;
     }
     report(observer, &QualityProgress::End)?;
@@ -198,4 +252,188 @@ fn read(
         return Err(QualityStudyError::Data { what: format!("there are no {what} cases with labels") });
     }
     Ok(slices)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::ops::ControlFlow;
+
+    use lesio_image::Volume;
+    use lesio_io::{ReadOptions, read_volume, write_volume};
+    use lesio_phantom::{CardiacPhase, HeartConfig, HeartPhantom};
+
+    use super::*;
+    use crate::observer::explain;
+
+    /// Six patients with hearts of three slices, arranged as ACDC, and the segmentations of one network.
+    struct Data {
+        root: tempfile::TempDir,
+        config: QualityDataConfig,
+    }
+
+    impl Data {
+        fn new() -> Self {
+            let root = tempfile::tempdir().unwrap();
+            let (data, network) = (root.path().join("data"), root.path().join("networks/net"));
+            fs::create_dir_all(&network).unwrap();
+            let mut heart = HeartConfig::new([24, 24], 9);
+            heart.slices = 3;
+            let hearts = HeartPhantom::new(heart).unwrap();
+            for patient in 1..=6 {
+                let heart = hearts.volume(patient, CardiacPhase::EndDiastole).unwrap();
+                let own = data.join(format!("patient{patient:03}"));
+                fs::create_dir_all(&own).unwrap();
+                let name = format!("patient{patient:03}_frame01");
+                write_volume(own.join(format!("{name}.nii.gz")), &heart.image).unwrap();
+                write_volume(own.join(format!("{name}_gt.nii.gz")), &heart.labels).unwrap();
+                write_volume(network.join(format!("{name}.nii.gz")), &heart.labels).unwrap();
+            }
+            let config = QualityDataConfig::new(Layout::Acdc, 1).labels([2]).size(16);
+            let config = config.predictions([root.path().join("networks")]);
+            Self { root, config }
+        }
+
+        /// The first case for training, and the first that is held out.
+        fn cases(&self) -> [Case; 2] {
+            let Dealt { training, held_out, .. } = self.config.deal(&self.folder(), false).unwrap();
+            [training[0].clone(), held_out[0].clone()]
+        }
+
+        fn folder(&self) -> PathBuf {
+            self.root.path().join("data")
+        }
+
+        fn given(&self, network: &str, case: &Case) -> PathBuf {
+            self.root.path().join("networks").join(network).join(format!("{}.nii.gz", case.id()))
+        }
+
+        fn read(&self) -> Result<QualityData, QualityStudyError> {
+            self.read_with(None)
+        }
+
+        fn read_with(&self, test_data: Option<&Path>) -> Result<QualityData, QualityStudyError> {
+            self.config.read(&self.folder(), test_data, &mut |_| ControlFlow::Continue(()))
+        }
+
+        /// The error of reading with one file changed, which names the case and the file.
+        fn refused(&self, case: &Case, path: &Path, why: &str) {
+            let error = explain(&self.read().unwrap_err());
+            for said in [case.id(), path.to_str().unwrap(), why] {
+                assert!(error.contains(said), "expected {said:?} in: {error}");
+            }
+            assert!(error.starts_with(&format!("case {} cannot be used", case.id())), "{error}");
+        }
+    }
+
+    /// Writes a volume in place of another.
+    fn replace<T: lesio_io::nifti::Voxel>(path: &Path, volume: &Volume<T>) {
+        fs::remove_file(path).unwrap();
+        write_volume(path, volume).unwrap();
+    }
+
+    /// Rewrites a file of labels.
+    fn relabel(path: &Path, of: impl Fn(u8) -> u8) {
+        let labels = ReadOptions::new().read_as::<u8>(path).unwrap();
+        replace(path, &labels.map(|&label| of(label)));
+    }
+
+    /// Changes the voxels of an image.
+    fn change(path: &Path, of: impl Fn(&mut Volume<f32>)) {
+        let mut image = read_volume(path).unwrap();
+        of(&mut image);
+        replace(path, &image);
+    }
+
+    #[test]
+    fn segmentations_by_networks_are_checked_with_the_data() {
+        let data = Data::new();
+        let read = data.read().unwrap();
+        assert!(read.training.iter().chain(&read.held_out).all(|slice| slice.given.len() == 1));
+        for case in data.cases() {
+            let path = data.given("net", &case);
+            let sound = fs::read(&path).unwrap();
+            // A label that no case holds, also where it is not graded.
+            relabel(&path, |label| if label == 1 { 9 } else { label });
+            data.refused(&case, &path, "label 9");
+            fs::write(&path, "x").unwrap();
+            data.refused(&case, &path, "gzip");
+            fs::write(&path, sound).unwrap();
+        }
+        data.read().unwrap();
+    }
+
+    #[test]
+    fn a_network_must_have_segmented_something_that_is_held_out() {
+        let data = Data::new();
+        let [_, held_out] = data.cases();
+        let path = data.given("net", &held_out);
+        relabel(&path, |label| if label == 2 { 0 } else { label });
+        let error = data.read().unwrap_err().to_string();
+        assert!(error.contains("net") && error.contains("labels [2]"), "{error}");
+        // Another network suffices.
+        let other = data.given("other", &held_out);
+        fs::create_dir_all(other.parent().unwrap()).unwrap();
+        fs::copy(held_out.mask().path().unwrap(), &other).unwrap();
+        data.read().unwrap();
+    }
+
+    #[test]
+    fn images_that_cannot_be_used_are_named() {
+        let data = Data::new();
+        for case in data.cases() {
+            let path = image_path(&case).to_owned();
+            let sound = fs::read(&path).unwrap();
+            change(&path, |image| image.data_mut()[[3, 4, 1]] = f32::NAN);
+            data.refused(&case, &path, "NaN");
+            // A slice of constant intensity is padding, unless it has labels, be they of a network.
+            fs::write(&path, &sound).unwrap();
+            change(&path, |image| image.data_mut().slice_mut(ndarray::s![.., .., 1]).fill(7.0));
+            data.refused(&case, &path, "slice 1");
+            let (truth, given) = (case.mask().path().unwrap().to_owned(), data.given("net", &case));
+            let labels = fs::read(&truth).unwrap();
+            let mut padded = ReadOptions::new().read_as::<u8>(&truth).unwrap();
+            padded.data_mut().slice_mut(ndarray::s![.., .., 1]).fill(0);
+            replace(&truth, &padded);
+            data.refused(&case, &given, "slice 1");
+            relabel(&given, |label| if label == 2 { 0 } else { label });
+            fs::copy(&truth, &given).unwrap();
+            data.read().unwrap();
+            fs::write(&path, sound).unwrap();
+            fs::write(&truth, &labels).unwrap();
+            fs::write(&given, labels).unwrap();
+        }
+    }
+
+    #[test]
+    fn images_of_the_training_cannot_test() {
+        let data = Data::new();
+        let [training, held_out] = data.cases();
+        let refused = |folder: &Path, case: &Case| {
+            let error = data.read_with(Some(folder)).unwrap_err().to_string();
+            assert!(error.contains("the same image as case") && error.contains(case.id()), "{error}");
+        };
+        let error = data.read_with(Some(&data.folder())).unwrap_err().to_string();
+        assert!(error.contains("the same image as case"), "{error}");
+        // Copies under the name of another patient.
+        for (number, case) in [training, held_out].iter().enumerate() {
+            let folder = data.root.path().join(format!("copy{number}"));
+            let own = folder.join("patient077");
+            fs::create_dir_all(&own).unwrap();
+            fs::copy(image_path(case), own.join("patient077_frame01.nii.gz")).unwrap();
+            fs::copy(case.mask().path().unwrap(), own.join("patient077_frame01_gt.nii.gz")).unwrap();
+            refused(&folder, case);
+            // Another image under the name of a training patient is one of another hospital.
+            let named = folder.join(case.patient());
+            fs::rename(&own, &named).unwrap();
+            for end in ["", "_gt"] {
+                let from = named.join(format!("patient077_frame01{end}.nii.gz"));
+                fs::rename(from, named.join(format!("{}_frame01{end}.nii.gz", case.patient()))).unwrap();
+            }
+            let image = named.join(format!("{}_frame01.nii.gz", case.patient()));
+            change(&image, |image| image.data_mut()[[3, 4, 1]] += 1.0);
+            let read = data.read_with(Some(&folder)).unwrap();
+            assert!(read.test.iter().all(|slice| slice.patient == case.patient()));
+        }
+    }
 }

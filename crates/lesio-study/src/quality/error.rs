@@ -1,6 +1,6 @@
 //! What can go wrong between a data set and a report on quality.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use lesio_image::GeometryError;
 use lesio_io::ReadError;
@@ -32,6 +32,22 @@ pub enum QualityStudyError {
         path: PathBuf,
         /// Why.
         source: std::io::Error,
+    },
+    /// A case cannot be used.
+    #[error("case {case} cannot be used")]
+    Case {
+        /// The case.
+        case: String,
+        /// Why.
+        source: Box<QualityStudyError>,
+    },
+    /// A file of a case cannot be used.
+    #[error("{} cannot be used", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: Box<QualityStudyError>,
     },
     /// A case is refused.
     #[error(transparent)]
@@ -88,6 +104,18 @@ pub enum QualityStudyError {
     /// A result could not be shown.
     #[error(transparent)]
     Presentation(#[from] PresentationError),
+}
+
+impl QualityStudyError {
+    /// This error, of a case.
+    pub(super) fn of_case(self, case: &str) -> Self {
+        Self::Case { case: case.to_owned(), source: Box::new(self) }
+    }
+
+    /// This error, of a file.
+    pub(super) fn of_file(self, path: &Path) -> Self {
+        Self::File { path: path.to_owned(), source: Box::new(self) }
+    }
 }
 
 /// Errors of what is shown, each as a [`PresentationError`].

@@ -13,9 +13,13 @@ use serde_json::{Value, json};
 
 use crate::quality::data::{Dealt, QualityDataConfig};
 use crate::quality::error::QualityStudyError;
-use crate::quality::networks::NetworkFolder;
-use crate::quality::predictions::{GradeLevel, LEVELS, NetworkFigures, PredictionGrades, scored};
+use crate::quality::networks::{NetworkFolder, check_file_names};
+use crate::quality::predictions::{
+    GradeLevel, LEVELS, NetworkCounts, NetworkFigures, PredictionGrades, scored,
+};
 use crate::quality::progress::QualityObserver;
+use crate::quality::ungraded::UngradedCase;
+use crate::reading::BadCases;
 
 /// Whose segmentations are graded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -24,7 +28,9 @@ pub enum GradedPatients {
     /// The test patients of the data set that the model was made of, by the split that its seed deals.
     #[default]
     Test,
-    /// All patients: for data of which the model has seen nothing.
+    /// All patients: for data of which the model has seen nothing. With [`IntervalSource::OtherNetworks`], the patients whose
+    /// segmentations are used for the intervals are not graded: a fifth of the patients that are not in a split `test`, by the
+    /// seed.
     All,
 }
 
@@ -48,6 +54,8 @@ pub struct QualityEvaluationConfig {
     pub patients: GradedPatients,
     /// Where intervals come from. Default: the model.
     pub intervals: IntervalSource,
+    /// How to treat cases and segmentations that cannot be graded. Default: they are left out and listed.
+    pub bad_cases: BadCases,
     /// The resampling of patients.
     pub bootstrap: BootstrapConfig,
 }
@@ -56,22 +64,31 @@ impl QualityEvaluationConfig {
     /// Test patients and the model's intervals, with this resampling.
     #[must_use]
     pub fn new(bootstrap: BootstrapConfig) -> Self {
-        Self { patients: GradedPatients::default(), intervals: IntervalSource::default(), bootstrap }
+        let (patients, intervals) = (GradedPatients::default(), IntervalSource::default());
+        Self { patients, intervals, bad_cases: BadCases::default(), bootstrap }
     }
 }
 
-setters!(QualityEvaluationConfig { patients: GradedPatients, intervals: IntervalSource });
+setters!(QualityEvaluationConfig {
+    patients: GradedPatients,
+    intervals: IntervalSource,
+    bad_cases: BadCases
+});
 
 /// What an evaluation of a model of quality found.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct QualityEvaluation {
-    /// Cases.
+    /// Cases with a grade.
     pub cases: usize,
-    /// Patients.
+    /// Their patients.
     pub patients: usize,
+    /// Patients whose segmentations are used for the intervals, and who are not graded; 0 with the intervals of the model.
+    pub calibrating_patients: usize,
     /// Every grade, beside the truth.
     pub grades: PredictionGrades,
+    /// Cases and segmentations that could not be graded, those of calibrating patients among them.
+    pub failed: Vec<UngradedCase>,
     /// The figures of each network and of all together, by level and label.
     pub figures: Vec<NetworkFigures>,
     intervals: IntervalSource,
@@ -83,8 +100,10 @@ pub struct QualityEvaluation {
 /// patients, and those that taught the model must not test it.
 ///
 /// # Errors
-/// Folders that cannot be listed, no network, patients that the model has seen, cases that cannot be read, segmentations of another place than their image; with
-/// [`IntervalSource::OtherNetworks`] fewer than two networks; a stop by the observer.
+/// Folders that cannot be listed, no network, two cases that stand for one file, patients that the model has seen; with
+/// [`IntervalSource::OtherNetworks`] fewer than two patients, and a network without another one that segmented something; a
+/// stop by the observer. With [`BadCases::Stop`] the first case that cannot be graded, see
+/// [`PredictionGrades::measure`].
 pub fn evaluate_quality(
     model: QualityModel,
     folder: &Path,
@@ -99,10 +118,23 @@ pub fn evaluate_quality(
         });
     }
     let Dealt { training, held_out, test } = data.deal(folder, config.patients == GradedPatients::All)?;
+    check_file_names(&networks, training.iter().chain(&held_out).chain(&test))?;
+    let by_others = config.intervals == IntervalSource::OtherNetworks;
+    if by_others && networks.len() < 2 {
+        let what = "intervals from other networks need at least two networks".to_owned();
+        return Err(QualityStudyError::Data { what });
+    }
     let cases: Vec<Case> = match config.patients {
         GradedPatients::Test => test,
+        // What intervals are fitted on must not show how well they hold.
+        GradedPatients::All if by_others => training.into_iter().chain(test).collect(),
         GradedPatients::All => training.into_iter().chain(held_out.clone()).chain(test).collect(),
     };
+    if cases.is_empty() && !held_out.is_empty() && config.patients == GradedPatients::All {
+        let what =
+            "intervals from other networks need at least two patients: one to fit them and one to be graded";
+        return Err(QualityStudyError::Data { what: what.to_owned() });
+    }
     if cases.is_empty() {
         return Err(QualityStudyError::Data { what: format!("{}: no case has labels", folder.display()) });
     }
@@ -113,9 +145,7 @@ pub fn evaluate_quality(
         let what = format!("the model has seen patient {}, who cannot test it", case.patient());
         return Err(QualityStudyError::Data { what });
     }
-    if config.intervals == IntervalSource::OtherNetworks
-        && let Some(case) = held_out.iter().find(|case| seen(case, &[PatientPart::Learned]))
-    {
+    if by_others && let Some(case) = held_out.iter().find(|case| seen(case, &[PatientPart::Learned])) {
         let what = format!("the model has learned from patient {}, who cannot calibrate it", case.patient());
         return Err(QualityStudyError::Data { what });
     }
@@ -124,35 +154,111 @@ pub fn evaluate_quality(
         IntervalSource::Model => model,
         IntervalSource::OtherNetworks => model.uncalibrated(),
     };
-    let mut grades = PredictionGrades::measure(&model, &cases, &networks, observer)?;
-    if config.intervals == IntervalSource::OtherNetworks {
-        if networks.len() < 2 {
-            let what = "intervals from other networks take at least two networks".to_owned();
-            return Err(QualityStudyError::Data { what });
-        }
-        let calibration = PredictionGrades::measure(&model, &held_out, &networks, observer)?;
+    let mut grades = PredictionGrades::measure(&model, &cases, &networks, config.bad_cases, observer)?;
+    let mut failed = grades.failed.clone();
+    let mut calibrating_patients = 0;
+    if by_others {
+        let calibration =
+            PredictionGrades::measure(&model, &held_out, &networks, config.bad_cases, observer)?;
+        calibrating_patients = distinct(calibration.grades.iter().map(|grade| &grade.patient));
+        failed.extend(calibration.failed.iter().cloned());
         grades = grades.leaving_networks_out(&calibration, &model.config().framing.labels)?;
     }
     let figures = grades.figures(&config.bootstrap)?;
-    let patients: BTreeSet<&str> = cases.iter().map(Case::patient).collect();
-    let (cases, patients, intervals) = (cases.len(), patients.len(), config.intervals);
-    Ok(QualityEvaluation { cases, patients, grades, figures, intervals })
+    let cases = distinct(grades.grades.iter().map(|grade| &grade.case));
+    let patients = distinct(grades.grades.iter().map(|grade| &grade.patient));
+    let intervals = config.intervals;
+    Ok(QualityEvaluation { cases, patients, calibrating_patients, grades, failed, figures, intervals })
+}
+
+/// The number of different names.
+fn distinct<'a>(names: impl Iterator<Item = &'a String>) -> usize {
+    names.collect::<BTreeSet<_>>().len()
 }
 
 impl QualityEvaluation {
     /// The record of the evaluation.
     #[must_use]
     pub fn report(&self, provenance: &RunRecord) -> Value {
+        let sum = |of: fn(&NetworkCounts) -> usize| self.grades.networks.iter().map(of).sum::<usize>();
         json!({
             "schema": 1,
             "cases": self.cases,
             "patients": self.patients,
+            "calibrating_patients": self.calibrating_patients,
             "intervals": self.intervals,
-            "ungraded_slices": self.grades.ungraded_slices,
-            "absent": self.grades.absent,
+            "ungraded_slices": sum(|network| network.ungraded_slices),
+            "absent": sum(|network| network.absent),
+            "networks": self.grades.networks,
+            "failed": self.failed,
             "figures": self.figures,
             "provenance": provenance,
         })
+    }
+
+    /// In words: what was graded, and what was left out.
+    #[must_use]
+    pub fn summary(&self) -> Vec<String> {
+        let networks = self.grades.networks.len();
+        let mut lines = vec![format!(
+            "Graded cases: {} (patients: {}, networks: {networks}).",
+            self.cases, self.patients
+        )];
+        if self.intervals == IntervalSource::OtherNetworks {
+            lines.push(format!(
+                "Estimates are corrected, and intervals fitted, for each network by the other networks' segmentations of \
+                 patients who are not graded. Number of these patients: {}.",
+                self.calibrating_patients
+            ));
+        }
+        let without: Vec<&str> = self.without_grade().collect();
+        if !without.is_empty() {
+            lines.push(format!(
+                "Networks without any grade, which figures and plots leave out: {}.",
+                without.join(", ")
+            ));
+        }
+        if !self.failed.is_empty() {
+            let count = self.failed.len();
+            lines.push(format!(
+                "Cases and segmentations that were left out, because they could not be graded: {count}."
+            ));
+        }
+        lines
+    }
+
+    /// The networks of which nothing is graded.
+    fn without_grade(&self) -> impl Iterator<Item = &str> {
+        self.grades
+            .networks
+            .iter()
+            .filter(|network| network.graded == 0)
+            .map(|network| network.network.as_str())
+    }
+
+    /// How many cases each network gave something for.
+    ///
+    /// # Errors
+    /// None in practice; the table checks its own rows.
+    pub fn counts(&self) -> Result<Table, QualityStudyError> {
+        let caption = "Cases of each network: graded, with the number of their patients; with nothing, or too little, segmented; \
+                       without a file; left out, because they could not be graded. Ungraded slices are those in which the truth \
+                       holds a graded label and the network segmented nothing, or too little.";
+        let columns =
+            ["network", "graded", "patients", "nothing segmented", "no file", "left out", "ungraded slices"];
+        let mut table = Table::new(caption, columns);
+        for own in &self.grades.networks {
+            table = table.row([
+                own.network.as_str().into(),
+                own.graded.into(),
+                own.patients.into(),
+                own.empty.into(),
+                own.absent.into(),
+                own.failed.into(),
+                own.ungraded_slices.into(),
+            ])?;
+        }
+        Ok(table)
     }
 
     /// A table of each level.
@@ -163,13 +269,19 @@ impl QualityEvaluation {
         LEVELS.into_iter().map(|level| figures_table(&self.figures, level)).collect()
     }
 
-    /// A page with the tables, and every estimate over its truth.
+    /// A page with the tables, and every estimate over its truth; only with the counts if nothing is graded.
     ///
     /// # Errors
     /// None in practice; tables and plots check what they show.
     pub fn page(&self, provenance: RunRecord) -> Result<HtmlReport, QualityStudyError> {
-        let mut page = HtmlReport::new("Estimated quality against the truth")
-            .lead(format!("Segmentations of {} cases of {} patients.", self.cases, self.patients));
+        let mut page = HtmlReport::new("Estimated quality against the truth").lead(self.summary().join(" "));
+        page = page.section("Cases").table(self.counts()?);
+        for failed in &self.failed {
+            page = page.paragraph(format!("{}: {}", failed.id, failed.error));
+        }
+        if self.grades.grades.is_empty() {
+            return Ok(page.provenance(provenance));
+        }
         for (level, table) in LEVELS.into_iter().zip(self.tables()?) {
             let mut plot =
                 ScatterPlot::new(format!("Dice of {}", level.name()), "true Dice", "estimated Dice")
@@ -186,12 +298,6 @@ impl QualityEvaluation {
                 .section(level.name())
                 .table(table)
                 .figure_svg(&plot.to_svg()?, "One point a grade, one color a network.");
-        }
-        if self.grades.ungraded_slices > 0 {
-            let slices = self.grades.ungraded_slices;
-            page = page.paragraph(format!(
-                "In {slices} slices the truth holds a graded structure and a network segmented nothing: they have no grade."
-            ));
         }
         Ok(page.provenance(provenance))
     }

@@ -8,7 +8,7 @@ use lesio_io::atomic::Existing;
 use lesio_io::dataset::{Case, Dataset};
 use lesio_io::spreadsheet::CommaTable;
 use lesio_quality::{Assessment, Grade, QualityModel};
-use lesio_report::{Column, Table, TableError};
+use lesio_report::{Column, Table, TableCell, TableError};
 use lesio_settings::{require, setters};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -16,9 +16,10 @@ use serde_json::{Value, json};
 use crate::case_record::{RECORD, finished, forget, key_of, record};
 use crate::folder::{case_folders, check_folder, prepare_folder};
 use crate::further::FurtherColumns;
-use crate::localize::{FailedCase, FinishedCases};
+use crate::localize::FinishedCases;
 use crate::observer::{Notice, Observer, Step};
 use crate::quality::assessment::GradedFile;
+use crate::quality::ungraded::UngradedCase;
 use crate::shard::{Shard, ShardRecord, ShardReport, join_shards};
 use crate::workers::in_parallel;
 use crate::workflow_error::WorkflowError;
@@ -78,7 +79,7 @@ pub struct GradingReport {
     /// The cases that were graded.
     pub cases: Vec<GradedCase>,
     /// Those that could not be.
-    pub failed: Vec<FailedCase>,
+    pub failed: Vec<UngradedCase>,
 }
 
 /// Distinguishes this report from the shard reports of other programs.
@@ -154,7 +155,10 @@ pub fn grade_folder(
                     observer.notice(&Notice::CaseDone { case: case.id(), folder });
                     done.insert(place, graded);
                 }
-                Err(error) => drop(failed.insert(place, FailedCase::new(case, &error, observer))),
+                Err(error) => {
+                    observer.notice(&Notice::CaseFailed { case: case.id(), error: &error });
+                    failed.insert(place, UngradedCase::new(case, None, observer.explain(&error)));
+                }
             }
             observer.advance(done.len() + failed.len());
             Ok::<(), WorkflowError>(())
@@ -276,6 +280,19 @@ impl GradedCase {
         [graded.iter().filter(|&&unlike| unlike).count(), graded.len()]
     }
 
+    /// Whether something is segmented in a slice, but too little for a grade.
+    fn is_too_small(&self) -> bool {
+        self.slices.as_array().into_iter().flatten().any(|slice| slice["verdict"] == "too-small")
+    }
+
+    /// Why a case without a volume's grade has none.
+    fn reason_without_grade(&self) -> &'static str {
+        match self.is_too_small() {
+            true => "too little is segmented for a grade",
+            false => "nothing is segmented with the labels that the model grades",
+        }
+    }
+
     /// Warns if more slices are unlike the training images than by chance: the novelty detection calls some of the images
     /// that are like them unlike.
     fn warn_of_unlike_slices(&self) {
@@ -360,19 +377,21 @@ impl GradingReport {
             if case.volume.is_none() {
                 let mut row = [(); 10].map(|()| nothing());
                 [row[0], row[1]] = named();
-                row[9] = "nothing is segmented with the labels that the model grades".into();
+                row[9] = case.reason_without_grade().into();
                 table.row_with(row, further.values(&case.further));
             }
         }
         for failed in &self.failed {
             let mut row = [(); 10].map(|()| nothing());
-            (row[0], row[9]) = ((&failed.id).into(), (&failed.error).into());
+            (row[0], row[1], row[9]) =
+                ((&failed.id).into(), (&failed.patient).into(), (&failed.error).into());
             table.row_with(row, further.values(&failed.further));
         }
         table
     }
 
-    /// The grades of the labels by case, the lowest Dice first: what to look at before all else.
+    /// The grades of the labels by case, the lowest Dice first: what to look at before all else. Cases without a grade come
+    /// before them.
     ///
     /// # Errors
     /// None in practice; the table checks its own rows.
@@ -388,6 +407,20 @@ impl GradingReport {
         ];
         let mut table =
             Table::new("Predicted quality", columns.map(|(name, digits)| Column::new(name).decimals(digits)));
+        for case in self.cases.iter().filter(|case| case.volume.is_none()) {
+            let unknown = || TableCell::from(None);
+            let short = if case.is_too_small() { "too little segmented" } else { "nothing segmented" };
+            let (id, unlike) = (case.id.as_str(), case.unlike_slices()[0]);
+            table = table.row([
+                id.into(),
+                short.into(),
+                unknown(),
+                unknown(),
+                unknown(),
+                unknown(),
+                unlike.into(),
+            ])?;
+        }
         let graded = |case: &GradedCase| case.volume.clone().unwrap_or_default();
         let mut rows: Vec<(&GradedCase, Grade)> = self
             .cases
@@ -434,13 +467,24 @@ mod tests {
         let (graded, nothing) = (case("a", grade(json!(6.0)), slices), case("b", Value::Null, json!([])));
         assert_eq!((graded.unlike_slices(), nothing.unlike_slices()), ([2, 3], [0, 0]));
         let flat = case("c", grade(Value::Null), json!([slice(false)]));
-        let report =
-            json!({"of": "grading", "fingerprint": "", "cases": [graded, nothing, flat], "failed": []});
+        let speck = case("d", Value::Null, json!([{"verdict": "empty"}, {"verdict": "too-small"}]));
+        let report = json!({
+            "of": "grading", "fingerprint": "", "cases": [graded, nothing, flat, speck],
+            // Reports of earlier versions do not tell the patient.
+            "failed": [{"id": "e", "patient": "p", "error": "x"}, {"id": "f", "error": "y"}],
+        });
         let report: GradingReport = serde_json::from_value(report).unwrap();
         let table = report.case_table();
         let rows: Vec<&str> = table.as_str().lines().skip(1).collect();
         assert_eq!(rows[0], "a,a,2,0.5,0.25,0.75,6,4,2,");
         assert_eq!(rows[1], "b,b,,,,,,,,nothing is segmented with the labels that the model grades");
         assert_eq!(rows[2], "c,c,2,0.5,0.25,0.75,,4,0,");
+        assert_eq!(rows[3], "d,d,,,,,,,,too little is segmented for a grade");
+        assert_eq!(rows[4..], ["e,p,,,,,,,,x", "f,,,,,,,,,y"]);
+        let printed = report.table().unwrap().to_markdown();
+        let rows: Vec<&str> = printed.lines().skip(2).collect();
+        assert!(rows[0].starts_with("| b | nothing segmented |"), "{printed}");
+        assert!(rows[1].starts_with("| d | too little segmented |"), "{printed}");
+        assert!(rows[2].starts_with("| a | 2 | 0.500 |") && rows.len() == 4, "{printed}");
     }
 }

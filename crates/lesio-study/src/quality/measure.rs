@@ -164,7 +164,7 @@ impl QualityStudy {
             let Some(model) = self.model(surrogate) else { continue };
             for &strength in &self.config.strengths {
                 let (of_best, of_model) = (&best.provenance().training, &model.provenance().training);
-                let key = format!("{of_best} by {of_model} {}", self.key());
+                let key = format!("{of_best} by {of_model} {} {}", self.key(), self.config.pgd_steps);
                 let name = format!("transfer-{}-{strength}", file_name(document_name::of(surrogate)));
                 let dice = self.kept(&name, &key, || {
                     let is_this = |made: &&(Method, f32, Vec<f32>)| (made.0, made.1) == (surrogate, strength);

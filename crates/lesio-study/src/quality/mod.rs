@@ -13,6 +13,7 @@ mod demonstration;
 mod error;
 mod evaluation;
 mod figures;
+mod given;
 mod grading;
 mod measure;
 mod networks;
@@ -23,6 +24,7 @@ mod schema;
 mod study;
 mod tables;
 mod training;
+mod ungraded;
 
 pub use assessment::GradedFile;
 pub use config::QualityStudyConfig;
@@ -35,8 +37,11 @@ pub use evaluation::{
 pub use grading::{GradeConfig, GradedCase, GradingReport, grade_folder, merge_grades};
 pub use measure::QualityStudy;
 pub use networks::NetworkFolder;
-pub use predictions::{ALL_NETWORKS, GradeBesideTruth, GradeLevel, NetworkFigures, PredictionGrades};
+pub use predictions::{
+    ALL_NETWORKS, GradeBesideTruth, GradeLevel, NetworkCounts, NetworkFigures, PredictionGrades,
+};
 pub use progress::{QualityObserver, QualityProgress};
 pub use schema::{Perturbation, QualityReport, QualityRow};
 pub use tables::tables;
 pub use training::{TrainedQuality, train_quality};
+pub use ungraded::UngradedCase;

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use lesio_image::Volume;
-use lesio_io::ReadOptions;
 use lesio_io::dataset::Case;
+use lesio_io::{ReadError, ReadOptions};
 
 use crate::quality::error::QualityStudyError;
+use crate::quality::predictions::ALL_NETWORKS;
 
 /// Endings of the files, longest first.
 const ENDINGS: [&str; 2] = [".nii.gz", ".nii"];
@@ -28,7 +29,7 @@ impl NetworkFolder {
     /// networks. A `/` in the name of a case is an underscore in the name of the file.
     ///
     /// # Errors
-    /// Folders that cannot be listed or hold no such file, and two networks of one name.
+    /// Folders that cannot be listed or hold no such file, two networks of one name, and a network called [`ALL_NETWORKS`].
     pub fn open_all(folders: &[PathBuf]) -> Result<Vec<Self>, QualityStudyError> {
         let mut networks: Vec<Self> = Vec::new();
         for folder in folders {
@@ -49,13 +50,41 @@ impl NetworkFolder {
             let what = format!("two networks are called {name:?}: {one} and {other}");
             return Err(QualityStudyError::Data { what });
         }
+        if let Some(network) = networks.iter().find(|network| network.name == ALL_NETWORKS) {
+            let folder = network.folder.display();
+            let what = format!(
+                "{folder}: a network cannot be called {ALL_NETWORKS:?}, the name of all networks together; rename the folder"
+            );
+            return Err(QualityStudyError::Data { what });
+        }
         Ok(networks)
     }
 
     /// The file for a case.
     #[must_use]
     pub fn file(&self, case: &str) -> Option<&Path> {
-        self.files.get(&case.replace('/', "_")).map(PathBuf::as_path)
+        self.files.get(&file_stem(case)).map(PathBuf::as_path)
+    }
+
+    /// The folder of the network.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// What the network gave for a case, on the grid of its image, with the file; `None` without a file.
+    ///
+    /// # Errors
+    /// A file that cannot be read, and a segmentation of another place than the image. The errors name the file.
+    pub(super) fn segmentation(
+        &self,
+        case: &Case,
+        image: &Volume<f32>,
+    ) -> Result<Option<(&Path, Volume<u8>)>, ReadError> {
+        let (Some(path), Some(image_path)) = (self.file(case.id()), case.images().first()) else {
+            return Ok(None);
+        };
+        let segmentation = ReadOptions::new().read_as::<u8>(path)?;
+        Ok(Some((path, case.matching().bring(segmentation, path, image, image_path)?)))
     }
 
     /// Refuses a network that segmented none of these cases.
@@ -92,23 +121,39 @@ impl NetworkFolder {
     }
 }
 
-/// What networks gave for a case, on the grid of its image, by the network's place.
+/// Checks that no two cases stand for one file of a network: `x/one` and `x_one` are both called `x_one.nii.gz`.
 ///
 /// # Errors
-/// Files that cannot be read, and segmentations of another place than the image.
-pub(super) fn segmentations(
+/// Names both cases and the file.
+pub(super) fn check_file_names<'a>(
     networks: &[NetworkFolder],
-    case: &Case,
-    image: &Volume<f32>,
-) -> Result<Vec<(usize, Volume<u8>)>, QualityStudyError> {
-    let mut found = Vec::new();
-    let Some(image_path) = case.images().first() else { return Ok(found) };
-    for (place, network) in networks.iter().enumerate() {
-        let Some(path) = network.file(case.id()) else { continue };
-        let segmentation = ReadOptions::new().read_as::<u8>(path)?;
-        found.push((place, case.matching().bring(segmentation, path, image, image_path)?));
+    cases: impl IntoIterator<Item = &'a Case>,
+) -> Result<(), QualityStudyError> {
+    check_names(networks, cases.into_iter().map(Case::id))
+}
+
+fn check_names<'a>(
+    networks: &[NetworkFolder],
+    cases: impl IntoIterator<Item = &'a str>,
+) -> Result<(), QualityStudyError> {
+    let mut known: BTreeMap<String, &str> = BTreeMap::new();
+    for case in cases {
+        let Some(other) = known.insert(file_stem(case), case).filter(|&other| other != case) else {
+            continue;
+        };
+        if let Some(path) = networks.iter().find_map(|network| network.file(case)) {
+            let path = path.display();
+            let what =
+                format!("cases {other:?} and {case:?} both stand for the file {path}: rename one of them");
+            return Err(QualityStudyError::Data { what });
+        }
     }
-    Ok(found)
+    Ok(())
+}
+
+/// The name of a case as the name of a file, without its ending.
+fn file_stem(case: &str) -> String {
+    case.replace('/', "_")
 }
 
 /// The entries of a folder, in order of their names.
@@ -162,5 +207,22 @@ mod tests {
         touch(root.join("twice/one.nii.gz"));
         touch(root.join("twice/one.nii"));
         assert!(refused(&[root.join("twice")]).contains("are of one case"));
+        touch(root.join("total/all/one.nii.gz"));
+        let error = refused(&[root.join("total")]);
+        assert!(error.contains("cannot be called \"all\"") && error.contains("total/all"), "{error}");
+    }
+
+    #[test]
+    fn cases_that_share_a_file_are_named() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        touch(root.join("net/x_one.nii.gz"));
+        touch(root.join("net/y_one.nii.gz"));
+        let networks = NetworkFolder::open_all(&[root.join("net")]).unwrap();
+        check_names(&networks, ["x/one", "y/one", "x/two", "x_two"]).unwrap();
+        let error = check_names(&networks, ["x/one", "y/one", "x_one"]).unwrap_err().to_string();
+        for said in ["\"x/one\"", "\"x_one\"", "x_one.nii.gz"] {
+            assert!(error.contains(said), "{error}");
+        }
     }
 }

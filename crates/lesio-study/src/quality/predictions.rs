@@ -1,19 +1,25 @@
 //! What a model of quality says of segmentations by networks in use, beside the truth.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use lesio_image::Volume;
+use lesio_image::{Volume, check_finite};
 use lesio_io::dataset::Case;
 use lesio_io::spreadsheet::CommaTable;
 use lesio_metrics::{BootstrapConfig, WhenEmpty, dice_per_label};
-use lesio_quality::{Assessment, GradeCalibration, QualityModel, SLICE_AXIS, Scored, SliceVerdict};
+use lesio_quality::{
+    Assessment, EstimateError, GradeCalibration, InputError, QualityModel, SLICE_AXIS, Scored, SliceVerdict,
+};
 use ndarray::Axis;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::observer::explain;
 use crate::quality::error::QualityStudyError;
-use crate::quality::networks::{NetworkFolder, segmentations};
+use crate::quality::given::image_path;
+use crate::quality::networks::{NetworkFolder, check_file_names};
 use crate::quality::progress::{QualityObserver, QualityProgress, report};
+use crate::quality::ungraded::UngradedCase;
+use crate::reading::BadCases;
 
 /// What is graded at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -77,59 +83,159 @@ impl GradeBesideTruth {
 pub struct PredictionGrades {
     /// Grades, in order of cases, networks, slices (the volume last) and labels.
     pub grades: Vec<GradeBesideTruth>,
-    /// Slices in which a network segmented nothing although the truth holds a graded label: nothing can be graded there.
-    pub ungraded_slices: usize,
-    /// Volumes of which a network has no file.
+    /// What each network gave, in order of their names.
+    pub networks: Vec<NetworkCounts>,
+    /// Cases and segmentations that could not be graded.
+    pub failed: Vec<UngradedCase>,
+}
+
+/// How many cases a network gave something for. Each case counts as graded, empty, absent or failed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct NetworkCounts {
+    /// The network.
+    pub network: String,
+    /// Cases whose volume is graded.
+    pub graded: usize,
+    /// Their patients.
+    pub patients: usize,
+    /// Cases without a grade, since the network segmented nothing, or too little, with the graded labels.
+    pub empty: usize,
+    /// Cases that the network has no file for.
     pub absent: usize,
+    /// Cases that could not be graded, see [`PredictionGrades::failed`].
+    pub failed: usize,
+    /// Slices in which the network segmented nothing, or too little, although the truth holds a graded label: nothing can be
+    /// graded there.
+    pub ungraded_slices: usize,
 }
 
 impl PredictionGrades {
     /// Grades what networks gave for cases, and measures it.
     ///
+    /// A case cannot be graded if it cannot be read, has no labels or has voxels that are not finite; a segmentation, if it
+    /// cannot be read, is of another place than the image, holds labels that the model does not know, or lies in a slice of
+    /// constant intensity. With [`BadCases::LeaveOut`] these are listed in [`PredictionGrades::failed`].
+    ///
     /// # Errors
-    /// Cases without labels, files that cannot be read or are of another place than their image, networks that segmented none of
-    /// these cases, and a stop by the observer.
+    /// Networks that segmented none of these cases, two cases that stand for one file, an engine that fails, and a stop by the
+    /// observer. With [`BadCases::Stop`] the first case that cannot be graded, as [`QualityStudyError::Case`].
     pub fn measure(
         model: &QualityModel,
         cases: &[Case],
         networks: &[NetworkFolder],
+        bad: BadCases,
         observer: &mut QualityObserver<'_>,
     ) -> Result<Self, QualityStudyError> {
         for network in networks {
             network.require(cases)?;
         }
-        let mut found = Self::default();
+        check_file_names(networks, cases)?;
+        let named = |own: &NetworkFolder| NetworkCounts { network: own.name.clone(), ..Default::default() };
+        let mut found = Self { networks: networks.iter().map(named).collect(), ..Default::default() };
         report(observer, &QualityProgress::Begin { what: "grading", total: cases.len() })?;
         for case in cases {
-            let (image, truth) = case.read_volume()?;
-            let without = || QualityStudyError::Data { what: format!("case {} has no labels", case.id()) };
-            let truth = truth.ok_or_else(without)?;
-            let given = segmentations(networks, case, &image)?;
-            found.absent += networks.len() - given.len();
-            let graded = given
-                .par_iter()
-                .map(|(network, segmentation)| {
-                    let assessment = model.assess(&image, segmentation)?;
-                    let compared =
-                        Compared { case, network: &networks[*network].name, segmentation, truth: &truth };
-                    compared.grades(model, &assessment)
-                })
-                .collect::<Result<Vec<_>, QualityStudyError>>()?;
-            for (grades, ungraded) in graded {
-                found.grades.extend(grades);
-                found.ungraded_slices += ungraded;
+            for Failure { network, error } in found.grade(model, case, networks)? {
+                if bad == BadCases::Stop {
+                    return Err(error.of_case(case.id()));
+                }
+                let network = network.map(|place| networks[place].name.as_str());
+                let failed = UngradedCase::new(case, network, explain(&error));
+                report(observer, &QualityProgress::LeftOut(&failed))?;
+                found.failed.push(failed);
             }
             report(observer, &QualityProgress::Advance { parts: 1 })?;
         }
         report(observer, &QualityProgress::End)?;
+        found.count_patients();
         Ok(found)
+    }
+
+    /// Adds the grades of a case, and returns what could not be graded.
+    ///
+    /// # Errors
+    /// An engine that fails.
+    fn grade(
+        &mut self,
+        model: &QualityModel,
+        case: &Case,
+        networks: &[NetworkFolder],
+    ) -> Result<Vec<Failure>, QualityStudyError> {
+        let (image, truth) = match read_case(case) {
+            Ok(both) => both,
+            Err(error) => {
+                for (network, counts) in networks.iter().zip(&mut self.networks) {
+                    let has_file = network.file(case.id()).is_some();
+                    *(if has_file { &mut counts.failed } else { &mut counts.absent }) += 1;
+                }
+                return Ok(vec![Failure { network: None, error }]);
+            }
+        };
+        let (mut given, mut failed) = (Vec::new(), Vec::new());
+        for (place, network) in networks.iter().enumerate() {
+            match network.segmentation(case, &image) {
+                Ok(Some((path, segmentation))) => given.push((place, path, segmentation)),
+                Ok(None) => self.networks[place].absent += 1,
+                Err(error) => {
+                    self.networks[place].failed += 1;
+                    failed.push(Failure { network: Some(place), error: error.into() });
+                }
+            }
+        }
+        let graded: Vec<Result<Graded, QualityStudyError>> = given
+            .par_iter()
+            .map(|(place, _, segmentation)| {
+                let assessment = model.assess(&image, segmentation)?;
+                let compared =
+                    Compared { case, network: &networks[*place].name, segmentation, truth: &truth };
+                compared.grades(model, &assessment)
+            })
+            .collect();
+        for ((place, path, _), graded) in given.into_iter().zip(graded) {
+            let counts = &mut self.networks[place];
+            match graded {
+                Ok(Graded { grades, ungraded_slices, is_empty }) => {
+                    *(if is_empty { &mut counts.empty } else { &mut counts.graded }) += 1;
+                    counts.ungraded_slices += ungraded_slices;
+                    self.grades.extend(grades);
+                }
+                Err(error @ QualityStudyError::Estimate(EstimateError::Engine(_))) => return Err(error),
+                Err(error) => {
+                    counts.failed += 1;
+                    // What is wrong with the image is the same for all networks.
+                    let of_image = matches!(
+                        error,
+                        QualityStudyError::Estimate(EstimateError::Input(InputError::SliceAxis { .. }))
+                    );
+                    match of_image {
+                        true if failed.iter().any(|own| own.network.is_none()) => {}
+                        true => {
+                            let error = error.of_file(image_path(case));
+                            failed.push(Failure { network: None, error });
+                        }
+                        false => {
+                            failed.push(Failure { network: Some(place), error: error.of_file(path) });
+                        }
+                    }
+                }
+            }
+        }
+        Ok(failed)
+    }
+
+    /// Counts the patients of each network's grades.
+    fn count_patients(&mut self) {
+        for counts in &mut self.networks {
+            let own = self.grades.iter().filter(|grade| grade.network == counts.network);
+            counts.patients = own.map(|grade| grade.patient.as_str()).collect::<BTreeSet<_>>().len();
+        }
     }
 
     /// Corrections and intervals fitted on these grades, which no calibration may have corrected yet, of slices and of volumes, one
     /// for each of these labels; those by `left_out` do not count.
     ///
     /// # Errors
-    /// A label without a grade.
+    /// [`QualityStudyError::Data`] for a label without a grade, as where networks segmented nothing.
     pub fn calibrations(
         &self,
         labels: &[u8],
@@ -142,6 +248,14 @@ impl PredictionGrades {
                     grade.level() == level && grade.label == label && Some(grade.network.as_str()) != left_out
                 };
                 let scored = scored(self.grades.iter().filter(is_own));
+                if scored.truth.is_empty() {
+                    let by =
+                        left_out.map_or_else(String::new, |name| format!(" by other networks than {name}"));
+                    let what = format!(
+                        "no segmentation{by} can be graded for label {label}, so that nothing can be calibrated on them"
+                    );
+                    return Err(QualityStudyError::Data { what });
+                }
                 let coverage = QualityModel::COVERAGE;
                 found.push(GradeCalibration::fit(
                     &scored.patients,
@@ -291,15 +405,13 @@ impl NetworkFigures {
             true => None,
             false => Some(rest.evaluate(bootstrap)?.regression.mean_absolute_error),
         };
-        let mut dice = all.truth.clone();
-        dice.sort_by(f64::total_cmp);
         let interval = |found: &lesio_metrics::Interval| [found.lower, found.upper];
         Ok(Self {
             level,
             label,
             network: network.to_owned(),
             count: grades.len(),
-            median_dice: dice[dice.len() / 2],
+            median_dice: median(all.truth.clone()),
             mae: scores.regression.mean_absolute_error,
             mae_ci95: scores.mae_interval.as_ref().map(interval),
             bias: scores.regression.bias,
@@ -325,6 +437,43 @@ pub(super) fn scored<'a>(grades: impl Iterator<Item = &'a GradeBesideTruth>) -> 
     Scored::new(patients, truth, estimates)
 }
 
+/// The median: of an even number of values the mean of the two in the middle; NaN of none.
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let last = values.len().saturating_sub(1);
+    match (values.get(last / 2), values.get(last.div_ceil(2))) {
+        (Some(low), Some(high)) => f64::midpoint(*low, *high),
+        _ => f64::NAN,
+    }
+}
+
+/// Reads the image and the truth of a case.
+///
+/// # Errors
+/// Files that cannot be read, a case without labels, and voxels that are not finite; the errors name the file.
+fn read_case(case: &Case) -> Result<(Volume<f32>, Volume<u8>), QualityStudyError> {
+    let (image, truth) = case.read_volume()?;
+    let truth = truth.ok_or_else(|| QualityStudyError::Data { what: "it has no labels".to_owned() })?;
+    let of_image = |error| QualityStudyError::from(InputError::from(error)).of_file(image_path(case));
+    check_finite(image.data()).map_err(of_image)?;
+    Ok((image, truth))
+}
+
+/// A segmentation that could not be graded, with the place of its network; without one, a case.
+struct Failure {
+    network: Option<usize>,
+    error: QualityStudyError,
+}
+
+/// What is found of a segmentation.
+struct Graded {
+    grades: Vec<GradeBesideTruth>,
+    /// Slices with a structure in which too little is segmented for a grade.
+    ungraded_slices: usize,
+    /// Whether the volume has no grade.
+    is_empty: bool,
+}
+
 /// A segmentation and the truth, on the image's grid.
 struct Compared<'a> {
     case: &'a Case,
@@ -334,12 +483,8 @@ struct Compared<'a> {
 }
 
 impl Compared<'_> {
-    /// The grades of slices and of the volume, and in how many slices all is missed.
-    fn grades(
-        &self,
-        model: &QualityModel,
-        assessment: &Assessment,
-    ) -> Result<(Vec<GradeBesideTruth>, usize), QualityStudyError> {
+    /// The grades of slices and of the volume.
+    fn grades(&self, model: &QualityModel, assessment: &Assessment) -> Result<Graded, QualityStudyError> {
         let labels = &model.config().framing.labels;
         let one = |slice, grade: &lesio_quality::Grade, dice: Option<f64>, abstained| GradeBesideTruth {
             network: self.network.to_owned(),
@@ -353,7 +498,7 @@ impl Compared<'_> {
             abstained,
         };
         let (segmentation, truth) = (self.segmentation.data(), self.truth.data());
-        let (mut grades, mut ungraded, mut graded, mut unlike) = (Vec::new(), 0, 0_usize, 0_usize);
+        let (mut grades, mut ungraded_slices, mut graded, mut unlike) = (Vec::new(), 0, 0_usize, 0_usize);
         for slice in &assessment.slices {
             let own = segmentation.index_axis(Axis(SLICE_AXIS), slice.index);
             let truth = truth.index_axis(Axis(SLICE_AXIS), slice.index);
@@ -369,7 +514,7 @@ impl Compared<'_> {
                             .map(|(grade, dice)| one(Some(slice.index), grade, dice, unlikeness.unlike)),
                     );
                 }
-                _ => ungraded += usize::from(truth.iter().any(|label| labels.contains(label))),
+                _ => ungraded_slices += usize::from(truth.iter().any(|label| labels.contains(label))),
             }
         }
         if let Some(volume) = &assessment.volume {
@@ -377,7 +522,7 @@ impl Compared<'_> {
             let abstained = unlike * 2 >= graded;
             grades.extend(volume.iter().zip(dice).map(|(grade, dice)| one(None, grade, dice, abstained)));
         }
-        Ok((grades, ungraded))
+        Ok(Graded { grades, ungraded_slices, is_empty: assessment.volume.is_none() })
     }
 }
 
@@ -438,6 +583,15 @@ mod tests {
         assert_eq!((all.count, all.coverage), (48, 0.5));
         assert!((all.mae - 0.11).abs() < 1e-9);
         assert!((all.abstained - 8.0 / 48.0).abs() < 1e-9 && all.mae_of_rest.is_some());
+        // Volumes have a Dice of .13, .18 and so on to .68: of twelve, the two in the middle are .38 and .43.
+        assert!((good.median_dice - 0.405).abs() < 1e-9, "{}", good.median_dice);
+    }
+
+    #[test]
+    fn the_median_is_the_mean_of_the_two_in_the_middle() {
+        assert_eq!(median(vec![0.9, 0.1, 0.5]), 0.5);
+        assert_eq!(median(vec![1.0, 0.25, 0.75, 0.0]), 0.5);
+        assert_eq!((median(vec![0.3]), median(Vec::new()).is_nan()), (0.3, true));
     }
 
     #[test]
@@ -462,7 +616,8 @@ mod tests {
         assert!((0.33..0.4).contains(&corrected), "{corrected}");
         let mut one = grades();
         one.grades.retain(|grade| grade.network == "good");
-        assert!(one.clone().leaving_networks_out(&one, &[1]).is_err());
+        let error = one.clone().leaving_networks_out(&one, &[1]).unwrap_err().to_string();
+        assert!(error.contains("by other networks than good") && error.contains("label 1"), "{error}");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use lesio_quality::{PipelineError, PipelineProgress};
 
 use crate::quality::error::QualityStudyError;
+use crate::quality::ungraded::UngradedCase;
 
 /// What is being done.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub enum QualityProgress<'a> {
     },
     /// Counted work is done.
     End,
+    /// A case, or a network's segmentation of it, could not be graded and is left out.
+    LeftOut(&'a UngradedCase),
     /// A step of the pipeline reports.
     Pipeline(&'a PipelineProgress<'a>),
 }

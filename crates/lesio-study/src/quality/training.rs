@@ -16,6 +16,7 @@ use crate::quality::error::QualityStudyError;
 use crate::quality::evaluation::figures_table;
 use crate::quality::predictions::{LEVELS, NetworkFigures, PredictionGrades};
 use crate::quality::progress::{QualityObserver, QualityProgress};
+use crate::reading::BadCases;
 
 /// A trained model, and how good it is on held-out patients.
 #[derive(Debug)]
@@ -28,7 +29,7 @@ pub struct TrainedQuality {
     /// Number of training samples.
     pub training_samples: usize,
     /// What networks in use reach on the held-out patients, with intervals from all other networks, by level and label; empty
-    /// without such networks, and with one alone.
+    /// if fewer than two networks segmented something that is graded.
     pub networks: Vec<NetworkFigures>,
 }
 
@@ -39,7 +40,8 @@ pub struct TrainedQuality {
 /// of volumes, too.
 ///
 /// # Errors
-/// A training that fails, and a stop by the observer.
+/// A training that fails, a held-out case or a segmentation of one that has changed since `data` were read and cannot be
+/// graded, and a stop by the observer.
 pub fn train_quality(
     data: &QualityData,
     method: Method,
@@ -66,11 +68,12 @@ pub fn train_quality(
     let mut trained = TrainedQuality { model, held_out, training_samples, networks: Vec::new() };
     if !data.networks.is_empty() {
         let labels = &data.estimators.framing.labels;
-        let grades =
-            PredictionGrades::measure(&trained.model, &data.held_out_cases, &data.networks, observer)?;
+        let (model, cases) = (&trained.model, &data.held_out_cases);
+        let grades = PredictionGrades::measure(model, cases, &data.networks, BadCases::Stop, observer)?;
         let [slices, volumes] = grades.calibrations(labels, None)?;
         trained.model = trained.model.calibrated(slices, volumes).map_err(PipelineError::from)?;
-        if data.networks.len() > 1 {
+        // Of networks that segmented nothing, nothing is known, and nothing can be learned from them.
+        if grades.networks.iter().filter(|network| network.graded > 0).count() > 1 {
             let own = grades.clone().leaving_networks_out(&grades, labels)?;
             trained.networks = own.figures(&BootstrapConfig::new(seed))?;
         }
