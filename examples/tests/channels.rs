@@ -101,6 +101,10 @@ fn channels_go_by_name_and_place_through_every_program() {
     succeed(&mut evaluate("t1.nii.gz,flair.nii.gz", "turned"));
     (0..4).for_each(|row| assert_eq!(precision("report", row), precision("turned", row)));
     fail(&mut evaluate("flair.nii.gz", "one"), &["1 channels", "2"]);
+    // A file that is named like another channel than it is given for, and one file for two channels.
+    let crossed = "is given as the channel \"flair\", but is named like the channel \"t1\"";
+    fail(evaluate("t1.nii.gz,flair.nii.gz", "crossed").args(["--channels", "flair,t1"]), &[crossed]);
+    fail(&mut evaluate("t1.nii.gz,t1.nii.gz", "twice"), &["t1.nii.gz", "given for two channels"]);
     // Files of other names are the same channels where the user says so.
     succeed(evaluate("t1.nii.gz,flair.nii.gz", "told").args(["--channels", "t1,flair"]));
     (0..4).for_each(|row| assert_eq!(precision("report", row), precision("told", row)));

@@ -67,7 +67,7 @@ fn killed_runs_and_shares_end_as_one_run_that_was_not() {
     let expected = (report(&whole), tables(&whole), pages(&whole));
     assert_eq!(expected.2.len(), 81);
     assert_eq!(expected.1[0].lines().count(), 42);
-    assert!(expected.1[0].lines().last().unwrap().starts_with("0099.png,,,"), "{}", expected.1[0]);
+    assert!(expected.1[0].lines().last().unwrap().starts_with("0099.png,0099.png,,"), "{}", expected.1[0]);
 
     // Killed after a third and after two thirds of its time, and started again.
     let out = folder.join("killed");

@@ -116,7 +116,7 @@ pub use postprocessing::{LengthUnit, NegativeValues, PostProcessing};
 pub use predictor::Predictor;
 pub use projection::{Projection, ProjectionConfig, ProjectionMap, ProjectionTrace, StepRule};
 pub use provenance::Provenance;
-pub use resolution::{Resolution, CalibrationDoubt, ResolutionRange};
+pub use resolution::{CalibrationDoubt, Resolution, ResolutionRange};
 pub use restoration::{Restoration, RestorationConfig};
 pub use settings::PredictorSettings;
 pub use shared::{SharedPass, SharedReconstruction};

@@ -8,7 +8,7 @@ use crate::error::PredictError;
 use crate::localizer_ensemble::LocalizerEnsemble;
 use crate::position::PositionCalibration;
 use crate::postprocessing::{PostProcessing, quiet_outside};
-use crate::resolution::{Resolution, CalibrationDoubt};
+use crate::resolution::{CalibrationDoubt, Resolution};
 
 /// The maps of one predictor for a scan, on its own grid.
 #[derive(Clone, Debug)]

@@ -117,8 +117,8 @@ pub use combine::{CombinedLocalizers, EnsembleChoice, combine_localizers};
 pub use epoch_choice::{EpochChoice, LesionSlices};
 pub use error::{StudyError, TruthError};
 pub use evaluate::{
-    ChosenMap, CohortMeasurements, EvaluateConfig, EvaluationResults, MeasuredCase, ModelChoices, UnreadCase,
-    evaluate, measure_cases, merge_measurements,
+    ChosenMap, CohortMeasurements, EvaluateConfig, EvaluationResults, MeasuredCase, ModelChoices, evaluate,
+    measure_cases, merge_measurements,
 };
 pub use evaluation::{BEYOND_FLOOR, Evaluated, EvaluatedSubject, EvaluationBuilder};
 pub use findings::{DetectionRule, Finding, Findings, FoundLesions};

@@ -297,7 +297,8 @@ impl Case {
     ///
     /// # Errors
     /// The errors of [`Case::read_masked`] and [`Case::read_image`]; [`ReadErrorKind::GridMismatch`], which names
-    /// both files, if a channel is at another place than the first.
+    /// both files, if a channel is at another place than the first; [`ReadErrorKind::RepeatedChannel`] and
+    /// [`ReadErrorKind::OtherChannel`].
     pub fn read_scan(&self) -> Result<(Scan, Option<Volume<bool>>), ReadError> {
         self.read_scan_with(&ReadOptions::new())
     }
@@ -320,6 +321,7 @@ impl Case {
             let (image, mask) = self.read_image_with(options)?;
             return Ok((Scan::from(image), mask.map(Scan::of_picture)));
         }
+        self.check_channels(options)?;
         let mut volumes: Vec<Volume<f32>> = Vec::new();
         let mut need = 0_u64;
         for path in self.files() {
@@ -365,6 +367,24 @@ impl Case {
             [] => self.images.iter().map(|path| channel_name(path)).collect(),
             names => names.to_vec(),
         }
+    }
+
+    /// Returns an error for a file that is given for two channels, and for a file that has the name of another channel.
+    fn check_channels(&self, options: &ReadOptions) -> Result<(), ReadError> {
+        let names = options.named_channels();
+        for (place, path) in self.files().iter().enumerate() {
+            if self.files()[..place].contains(path) {
+                return Err(ReadErrorKind::RepeatedChannel.at(path));
+            }
+            let own = channel_name(path);
+            if let Some(given) = names.get(place)
+                && *given != own
+                && names.contains(&own)
+            {
+                return Err(ReadErrorKind::OtherChannel { given: given.clone(), named: own }.at(path));
+            }
+        }
+        Ok(())
     }
 
     /// The files that are read one after the other: one for each channel, or the first slice of a series.

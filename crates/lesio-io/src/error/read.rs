@@ -274,6 +274,17 @@ pub enum ReadErrorKind {
         /// Shapes and affines of both, and the difference.
         error: GridError,
     },
+    /// A file is given for two channels of a case.
+    #[error("is given for two channels")]
+    RepeatedChannel,
+    /// A file is given for a channel, and has the name of another one.
+    #[error("is given as the channel {given:?}, but is named like the channel {named:?}")]
+    OtherChannel {
+        /// The channel for which it is given.
+        given: String,
+        /// The channel with its name.
+        named: String,
+    },
     /// Files that cannot be channels of one scan.
     #[error("its channels do not form one scan: {error}")]
     NotOneScan {
@@ -428,6 +439,8 @@ impl ReadErrorKind {
             Self::NotANumber { .. } => "NotANumber",
             Self::SizeMismatch { .. } => "SizeMismatch",
             Self::GridMismatch { .. } => "GridMismatch",
+            Self::RepeatedChannel => "RepeatedChannel",
+            Self::OtherChannel { .. } => "OtherChannel",
             Self::NotOneScan { .. } => "NotOneScan",
             Self::Decode { .. } => "Decode",
             Self::UnsupportedPixels { .. } => "UnsupportedPixels",

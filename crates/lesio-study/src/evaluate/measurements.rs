@@ -47,7 +47,7 @@ pub struct CohortMeasurements {
     /// The test cases that could be read.
     pub cases: Vec<MeasuredCase>,
     /// The test cases that could not be read, or whose truth has another position in space than the image.
-    pub unread: Vec<UnreadCase>,
+    pub unread: Vec<FailedCase>,
     /// Seconds per slice of each map, measured on the first case.
     pub(super) seconds: BTreeMap<String, f64>,
     pub(super) frame: Frame,
@@ -84,17 +84,6 @@ pub struct MeasuredCase {
     /// The folder of records.
     #[serde(skip)]
     pub(super) folder: PathBuf,
-}
-
-/// A case that could not be read.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct UnreadCase {
-    /// The case and its error.
-    #[serde(flatten)]
-    pub case: FailedCase,
-    /// The patient.
-    pub patient: String,
 }
 
 /// The common results of all test cases.
@@ -183,8 +172,8 @@ impl CohortMeasurements {
         let mut evaluation = folder.map_or_else(EvaluationBuilder::new, EvaluationBuilder::in_folder);
         let (mut images, mut operating) = (ImageEvaluation::new(), OperatingEvaluation::new());
         let mut precisions = CasePrecisions::default();
-        for UnreadCase { case, patient } in &self.unread {
-            evaluation.left_out(patient, &case.id, &case.error);
+        for unread in &self.unread {
+            evaluation.left_out(&unread.patient, &unread.id, &unread.error);
         }
         for (place, case) in self.cases.iter().enumerate() {
             let record = case.record()?;
@@ -263,7 +252,7 @@ impl CohortMeasurements {
     /// The cases that could not be read.
     #[must_use]
     pub fn failed(&self) -> Vec<FailedCase> {
-        self.unread.iter().map(|unread| unread.case.clone()).collect()
+        self.unread.clone()
     }
 }
 
@@ -312,7 +301,7 @@ impl ShardReport for CohortMeasurements {
     }
 
     fn ids(&self) -> impl Iterator<Item = &str> {
-        let unread = self.unread.iter().map(|unread| unread.case.id.as_str());
+        let unread = self.unread.iter().map(|unread| unread.id.as_str());
         self.cases.iter().map(|case| case.id.as_str()).chain(unread)
     }
 
@@ -328,6 +317,6 @@ impl ShardReport for CohortMeasurements {
 
     fn sort_by(&mut self, place: impl Fn(&str) -> Option<usize>) {
         self.cases.sort_by_key(|case| place(&case.id));
-        self.unread.sort_by_key(|unread| place(&unread.case.id));
+        self.unread.sort_by_key(|unread| place(&unread.id));
     }
 }

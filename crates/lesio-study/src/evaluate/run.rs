@@ -9,7 +9,7 @@ use lesio_io::dataset::Case;
 use lesio_report::CohortContent;
 
 use super::config::{EvaluateConfig, ModelChoices};
-use super::measurements::{CohortMeasurements, Frame, UnreadCase};
+use super::measurements::{CohortMeasurements, Frame};
 use super::measuring::{Measuring, cannot_be_scored};
 use super::results::EvaluationResults;
 use super::work::{Found, Work};
@@ -115,9 +115,7 @@ pub fn measure_cases(
                 }
                 Found::Unread(error) => {
                     let (case, _) = cases[place];
-                    let patient = case.patient().to_owned();
-                    failed
-                        .insert(place, UnreadCase { case: FailedCase::new(case, &error, observer), patient });
+                    failed.insert(place, FailedCase::new(case, &error, observer));
                 }
             }
             observer.advance(done.len() + failed.len());

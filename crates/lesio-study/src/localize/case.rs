@@ -101,10 +101,13 @@ impl MappedPredictor {
         self.lesions.as_ref().map(|lesions| lesions.iter().map(|lesion| lesion.voxels).sum())
     }
 
-    /// Volume of all lesions in millilitres; `None` without a threshold, and of pictures.
+    /// Volume of all lesions in milliliters, 0 if there is none; `None` without a threshold, and of pictures, whose
+    /// pixels have no known size.
     #[must_use]
-    pub fn volume_ml(&self) -> Option<f64> {
-        let lesions = self.lesions.as_ref()?;
-        lesions.iter().map(|lesion| lesion.volume_ml).sum::<Option<f64>>().filter(|_| !lesions.is_empty())
+    pub fn volume_ml(&self, resolution: &Resolution) -> Option<f64> {
+        match resolution {
+            Resolution::Image(_) => None,
+            _ => self.lesions.as_ref()?.iter().map(|lesion| lesion.volume_ml).sum(),
+        }
     }
 }

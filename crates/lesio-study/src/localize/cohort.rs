@@ -138,7 +138,7 @@ fn result(folder: &Path, case: &LocalizedCase, own: &MappedPredictor) -> CohortR
     (result.p_value, result.score, result.threshold) = (verdict.p_value, verdict.score, verdict.threshold);
     result.reason.clone_from(&verdict.reason);
     result.findings = own.lesions.as_ref().map(Vec::len);
-    (result.pixels, result.volume_ml) = (own.voxels(), own.volume_ml());
+    (result.pixels, result.volume_ml) = (own.voxels(), own.volume_ml(&case.resolution));
     result.thumbnail = own.thumbnail.as_ref().map(|file| link(folder, case, file));
     let opened = case.page.as_ref().or(own.thumbnail.as_ref().map(|_| &own.overlay));
     result.link = opened.map(|file| link(folder, case, file));

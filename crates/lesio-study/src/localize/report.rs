@@ -50,6 +50,9 @@ pub struct LocalizationReport {
 pub struct FailedCase {
     /// The case.
     pub id: String,
+    /// Its patient; empty in reports of earlier versions.
+    #[serde(default)]
+    pub patient: String,
     /// Why, with the causes.
     pub error: String,
     /// What else a manifest says of it, by column.
@@ -61,7 +64,12 @@ impl FailedCase {
     /// A case with its error, of which the observer is told.
     pub(crate) fn new(case: &Case, error: &(dyn Error + 'static), observer: &mut dyn Observer) -> Self {
         observer.notice(&Notice::CaseFailed { case: case.id(), error });
-        Self { id: case.id().to_owned(), error: observer.explain(error), further: case.further().to_vec() }
+        Self {
+            id: case.id().to_owned(),
+            patient: case.patient().to_owned(),
+            error: observer.explain(error),
+            further: case.further().to_vec(),
+        }
     }
 }
 

@@ -75,7 +75,7 @@ impl LocalizationReport {
                     verdict.level.into(),
                     mapped.lesions.as_ref().map(Vec::len).into(),
                     mapped.voxels().into(),
-                    mapped.volume_ml().into(),
+                    mapped.volume_ml(&case.resolution).into(),
                     verdict.reason.as_ref().into(),
                     None::<&str>.into(),
                 ];
@@ -86,6 +86,7 @@ impl LocalizationReport {
             let nothing = || None::<&str>.into();
             let mut row = [(); 13].map(|()| nothing());
             row[0] = (&failed.id).into();
+            row[1] = (&failed.patient).into();
             row[12] = (&failed.error).into();
             table.row(row, further.values(&failed.further))?;
         }
@@ -175,7 +176,7 @@ impl LocalizationReport {
         for case in &self.cases {
             let case = case.map_err(WorkflowError::Results)?;
             for own in &case.predictors {
-                let row = SummaryRow::new(&case.id, own);
+                let row = SummaryRow::new(&case, own);
                 match by_predictor.iter_mut().find(|(name, _)| *name == own.name) {
                     Some((_, rows)) => rows.push(row),
                     None => by_predictor.push((own.name, vec![row])),
@@ -230,10 +231,10 @@ struct SummaryRow {
 }
 
 impl SummaryRow {
-    fn new(id: &str, own: &MappedPredictor) -> Self {
+    fn new(case: &LocalizedCase, own: &MappedPredictor) -> Self {
         let CaseVerdict { verdict, level, p_value, score, .. } = own.verdict;
-        let (findings, volume_ml) = (own.lesions.as_ref().map(Vec::len), own.volume_ml());
-        Self { id: id.into(), verdict, level, p_value, score, findings, volume_ml }
+        let (findings, volume_ml) = (own.lesions.as_ref().map(Vec::len), own.volume_ml(&case.resolution));
+        Self { id: case.id.as_str().into(), verdict, level, p_value, score, findings, volume_ml }
     }
 }
 

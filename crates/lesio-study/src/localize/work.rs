@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use lesio_anomaly::{Localizer, PredictorName, Resolution, CalibrationDoubt};
+use lesio_anomaly::{CalibrationDoubt, Localizer, PredictorName, Resolution};
 use lesio_image::{Scan, Volume};
 use lesio_io::ReadOptions;
 use lesio_io::atomic::Existing;
