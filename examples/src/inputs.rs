@@ -45,7 +45,11 @@ impl Inputs {
         // Maps need no truth, so missing masks must not cause errors.
         let options = DatasetOptions::new().missing_mask(MissingMask::Keep);
         match Dataset::open_with(path, &layout, &options) {
-            Err(error) if path.is_file() && matches!(error.kind(), DatasetErrorKind::Empty { .. }) => {
+            Err(error)
+                if path.is_file()
+                    && !is_manifest(path)
+                    && matches!(error.kind(), DatasetErrorKind::Empty { .. }) =>
+            {
                 let known: Vec<&str> = VOLUME_ENDINGS.into_iter().chain(IMAGE_ENDINGS).collect();
                 Err(format!("{}: expected a name that ends in one of {}", path.display(), known.join(", "))
                     .into())

@@ -82,8 +82,9 @@ pub fn write_ensemble(
     Ok(())
 }
 
-/// Loads models by label. The label is the name of the folder, or of the file without its extension; for a member, both
-/// folder names, as in `heads/member-1`. Filters that are given replace those of the models.
+/// Loads models by label. The label is the name of the folder, or of the file without its extension; for a member, and
+/// for models that would otherwise have the same label, the name of the folder above comes first, as in
+/// `heads/member-1`. Filters that are given replace those of the models.
 ///
 /// # Errors
 /// If a model cannot be loaded, and for invalid filters.
@@ -112,7 +113,10 @@ pub fn load_models(
             filters.erosion = erosion;
         }
         filters.validate().map_err(|error| format!("{}: {error}", path.display()))?;
-        localizers.push((label(path), localizer.with_postprocessing(filters)));
+        let own = label(path);
+        let is_shared = paths.iter().filter(|other| label(other) == own).count() > 1;
+        let label = if is_shared { longer_label(path).unwrap_or(own) } else { own };
+        localizers.push((label, localizer.with_postprocessing(filters)));
     }
     Ok(localizers)
 }
@@ -121,16 +125,29 @@ pub fn load_models(
 /// names.
 #[must_use]
 pub fn label(path: &Path) -> String {
-    let name = |path: &Path| path.file_stem().map(|name| name.to_string_lossy().into_owned());
-    let own = match path.parent() {
-        Some(folder) if path.ends_with("model.safetensors") && name(folder).is_some() => folder,
-        _ => path,
-    };
-    let short = name(own).unwrap_or_else(|| path.display().to_string());
-    match own.parent().and_then(name) {
-        Some(of) if short.starts_with("member-") => format!("{of}/{short}"),
+    let short = name(named(path)).unwrap_or_else(|| path.display().to_string());
+    match longer_label(path) {
+        Some(longer) if short.starts_with("member-") => longer,
         _ => short,
     }
+}
+
+/// The label with the name of the folder above; `None` if that has no name.
+fn longer_label(path: &Path) -> Option<String> {
+    let own = named(path);
+    Some(format!("{}/{}", own.parent().and_then(name)?, name(own)?))
+}
+
+/// The folder or file after which a model is called.
+fn named(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if path.ends_with("model.safetensors") && name(folder).is_some() => folder,
+        _ => path,
+    }
+}
+
+fn name(path: &Path) -> Option<String> {
+    path.file_stem().map(|name| name.to_string_lossy().into_owned())
 }
 
 /// Checks, before any image is read, that the models offer the predictors of an ensemble.
@@ -167,5 +184,20 @@ pub fn check_ensemble(
     match (ensemble.len(), members) {
         (1.., ..2) => Err(format!("--ensemble takes at least two predictors or models, found {members}")),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_names_of_folders() {
+        let labels = |path: &str| (label(Path::new(path)), longer_label(Path::new(path)));
+        let long = |text: &str| Some(text.to_owned());
+        assert_eq!(labels("a/vae/model.safetensors"), ("vae".to_owned(), long("a/vae")));
+        assert_eq!(labels("a/vae.safetensors"), ("vae".to_owned(), long("a/vae")));
+        assert_eq!(labels("heads/member-1/model.safetensors").0, "heads/member-1");
+        assert_eq!(labels("model.safetensors"), ("model".to_owned(), None));
     }
 }

@@ -11,7 +11,9 @@ use lesio::io::atomic::Existing;
 use lesio::io::{write_png, write_volume};
 use ndarray::Array3;
 use serde_json::Value;
-use support::{fail, head, program, ran, succeed, untrained_heads, untrained_pictures, write_heads};
+use support::{
+    fail, head, program, ran, succeed, untrained_heads, untrained_pictures, write_heads, write_pictures,
+};
 
 /// Files that cannot be scored, with what is said of each.
 fn bad_volumes(folder: &Path) -> Vec<(PathBuf, &'static str)> {
@@ -109,7 +111,7 @@ fn localize_says_what_is_wrong() {
     write_volume(&good, &head(3).image).unwrap();
     let mut misfit = program("localize");
     misfit.arg("--model").arg(&other).arg("--input").arg(&good).arg("--out").arg(&out);
-    fail(&mut misfit, &["the image has 1 channels, the model was trained on 3"]);
+    fail(&mut misfit, &["the image has 1 channel, the model was trained on 3"]);
 
     // Arguments.
     let unknown = ran(localize(&good).args(["--predictor", "pixel-l3"]));
@@ -179,6 +181,13 @@ fn train_says_what_is_wrong() {
         fs::remove_dir_all(data).unwrap();
     }
 
+    // Pictures beside volumes.
+    let mixed = folder.path().join("mixed");
+    write_pictures(&mixed, 2, 24);
+    write_volume(mixed.join("head.nii.gz"), &head(1).image).unwrap();
+    let kinds = ["\"head.nii.gz\" is a volume and \"0000.tif\" a picture"];
+    fail(train(&mixed).args(["--layout", "images"]), &kinds);
+
     // Every slice holds a lesion.
     let data = folder.path().join("ill");
     write_heads(&data, 3);
@@ -214,7 +223,7 @@ fn evaluate_says_what_is_wrong() {
     untrained_pictures(&pictures, 3);
     fail(
         evaluate(&pictures, &data).args(["--mask", "tissue.nii.gz"]),
-        &["subject00", "has 1 channels, the model was trained on 3"],
+        &["subject00", "has 1 channel, the model was trained on 3"],
     );
     // A mask of another size than its image.
     let mask = head(0).labels;

@@ -100,7 +100,7 @@ fn channels_go_by_name_and_place_through_every_program() {
     // In the other order they are the same channels.
     succeed(&mut evaluate("t1.nii.gz,flair.nii.gz", "turned"));
     (0..4).for_each(|row| assert_eq!(precision("report", row), precision("turned", row)));
-    fail(&mut evaluate("flair.nii.gz", "one"), &["1 channels", "2"]);
+    fail(&mut evaluate("flair.nii.gz", "one"), &["1 channel,", "2"]);
     // A file that is named like another channel than it is given for, and one file for two channels.
     let crossed = "is given as the channel \"flair\", but is named like the channel \"t1\"";
     fail(evaluate("t1.nii.gz,flair.nii.gz", "crossed").args(["--channels", "flair,t1"]), &[crossed]);

@@ -44,7 +44,7 @@ pub enum PredictError {
         predictor: String,
     },
     /// The image has another number of channels than the model.
-    #[error("the image has {found} channels, the model was trained on {expected}")]
+    #[error("the image has {found} channel{}, the model was trained on {expected}", if *found == 1 { "" } else { "s" })]
     Channels {
         /// Channels of the image.
         found: usize,

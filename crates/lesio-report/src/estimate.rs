@@ -35,7 +35,9 @@ impl Estimate {
         self
     }
 
-    /// The value with its decimals and the interval with one decimal less, such as "0.512 [0.47, 0.55]".
+    /// The value with its decimals and the interval with one decimal less, such as "0.512 [0.47, 0.55]". The interval has
+    /// as many as the value if it would otherwise not contain the value, or if an end would round to 0: whether an interval
+    /// contains 0 must be readable.
     #[must_use]
     pub fn text(&self, decimals: usize) -> String {
         match self.interval_text(decimals) {
@@ -47,7 +49,15 @@ impl Estimate {
     /// The interval alone; `None` if there is none or the value is undefined.
     pub(crate) fn interval_text(&self, decimals: usize) -> Option<String> {
         let [low, high] = self.interval.filter(|_| self.value.is_finite())?;
-        let decimals = decimals.saturating_sub(1);
+        let less = decimals.saturating_sub(1);
+        let rounded = |value: f64, decimals: usize| {
+            let scale = 10f64.powi(i32::try_from(decimals).unwrap_or(i32::MAX));
+            (value * scale).round() / scale
+        };
+        let is_readable = |end: f64| (rounded(end, less) == 0.0) == (end == 0.0);
+        let contains = rounded(low, less) <= rounded(self.value, decimals)
+            && rounded(self.value, decimals) <= rounded(high, less);
+        let decimals = if contains && is_readable(low) && is_readable(high) { less } else { decimals };
         Some(format!("[{}, {}]", fixed(low, decimals), fixed(high, decimals)))
     }
 }
@@ -80,6 +90,12 @@ mod tests {
         assert_eq!(Estimate::new(f64::NAN).with_interval(0.1, 0.2).text(3), "\u{2013}");
         assert_eq!(Estimate::from(None).text(1), "\u{2013}");
         assert_eq!(Estimate::new(1.0).with_interval(f64::NAN, 2.0).text(2), "1.00");
+        assert_eq!(Estimate::new(0.083).with_interval(0.001, 0.0834).text(3), "0.083 [0.001, 0.083]");
+        assert_eq!(
+            Estimate::new(-0.001).with_interval(-0.004, 0.0).text(3),
+            "\u{2212}0.001 [\u{2212}0.004, 0.000]"
+        );
+        assert_eq!(Estimate::new(0.5).with_interval(0.0, 0.75).text(3), "0.500 [0.00, 0.75]");
         assert_eq!(Estimate::new(12.0).with_interval(10.4, 13.0).text(0), "12 [10, 13]");
     }
 }

@@ -145,6 +145,14 @@ pub enum StudyError {
         /// Their numbers of channels.
         channels: [usize; 2],
     },
+    /// Volumes and pictures together train no model.
+    #[error("{volume:?} is a volume and {picture:?} a picture: train a model on one kind")]
+    MixedKinds {
+        /// The first volume.
+        volume: String,
+        /// The first picture.
+        picture: String,
+    },
     /// Two localizers of an ensemble are equal.
     #[error("{:?} and {:?} are the same model, which an ensemble would count twice", labels[0], labels[1])]
     SameModel {

@@ -140,6 +140,17 @@ pub fn train_localizer(
     )
 }
 
+/// Checks that all subjects are volumes, or all pictures: they are prepared and calibrated in different ways.
+fn check_kind<'s>(subjects: impl Iterator<Item = &'s Subject> + Clone) -> Result<(), StudyError> {
+    let first = |picture: bool| subjects.clone().find(|subject| subject.scan.is_picture() == picture);
+    match (first(false), first(true)) {
+        (Some(volume), Some(picture)) => {
+            Err(StudyError::MixedKinds { volume: volume.id.clone(), picture: picture.id.clone() })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Prepared subjects for the training of one or several models, such as the members of an ensemble, which differ in
 /// their seed or kind.
 #[derive(Debug)]
@@ -161,8 +172,8 @@ impl<'a> PreparedTraining<'a> {
     /// Prepares subjects, like [`train_localizer`].
     ///
     /// # Errors
-    /// For invalid settings, for patients with training and with validation subjects ([`StudyError::SharedPatients`]), and
-    /// for subjects that cannot be prepared.
+    /// For invalid settings, for patients with training and with validation subjects ([`StudyError::SharedPatients`]), for
+    /// pictures beside volumes ([`StudyError::MixedKinds`]), and for subjects that cannot be prepared.
     pub fn new(
         training: Vec<Subject>,
         validation: Option<Vec<Subject>>,
@@ -182,6 +193,7 @@ impl<'a> PreparedTraining<'a> {
                 (parts.training, parts.validation)
             }
         };
+        check_kind(training.iter().chain(&held_out))?;
         let preprocessing = fit_preprocessing(&config.preprocessing, &training)?;
         let examples = normal_examples(&preprocessing, &training)?;
         let validation = normal_examples(&preprocessing, &held_out)?;
