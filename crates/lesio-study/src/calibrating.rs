@@ -8,6 +8,7 @@ use ndarray::{Array3, ArrayView2, Axis};
 
 use crate::error::StudyError;
 use crate::maps::{Scene, score_each};
+use crate::median::median;
 use crate::pixels::LesionSlices;
 use crate::scratch::scratch;
 use crate::subject::{Joined, Subjects};
@@ -118,12 +119,6 @@ fn normal_slices(scene: &Scene, truth: Option<&Array3<bool>>) -> usize {
     let is_normal = |k: usize| !truth.is_some_and(|truth| any(truth.index_axis(axis, k)));
     let slices = scene.foreground.axis_iter(axis).enumerate();
     slices.filter(|(k, slice)| any(slice.view()) && is_normal(*k)).count()
-}
-
-/// The median; the lower one of two.
-fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_unstable_by(f64::total_cmp);
-    values.get(values.len().saturating_sub(1) / 2).copied()
 }
 
 /// The finite scores of the foreground of the slices without a lesion.

@@ -80,6 +80,7 @@ mod localization_study;
 mod localize;
 mod maps;
 mod measured;
+mod median;
 mod model_set;
 mod names;
 mod normal_slices;

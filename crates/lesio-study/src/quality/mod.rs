@@ -36,10 +36,8 @@ pub use evaluation::{
 };
 pub use grading::{GradeConfig, GradedCase, GradingReport, grade_folder, merge_grades};
 pub use measure::QualityStudy;
-pub use networks::NetworkFolder;
-pub use predictions::{
-    ALL_NETWORKS, GradeBesideTruth, GradeLevel, NetworkCounts, NetworkFigures, PredictionGrades,
-};
+pub use networks::{ALL_NETWORKS, NetworkFolder};
+pub use predictions::{GradeBesideTruth, GradeLevel, NetworkCounts, NetworkFigures, PredictionGrades};
 pub use progress::{QualityObserver, QualityProgress};
 pub use schema::{Perturbation, QualityReport, QualityRow};
 pub use tables::tables;

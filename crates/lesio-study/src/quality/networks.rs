@@ -8,7 +8,9 @@ use lesio_io::dataset::Case;
 use lesio_io::{ReadError, ReadOptions};
 
 use crate::quality::error::QualityStudyError;
-use crate::quality::predictions::ALL_NETWORKS;
+
+/// The name of all networks together.
+pub const ALL_NETWORKS: &str = "all";
 
 /// Endings of the files, longest first.
 const ENDINGS: [&str; 2] = [".nii.gz", ".nii"];

@@ -13,10 +13,11 @@ use ndarray::Axis;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::median::median;
 use crate::observer::explain;
 use crate::quality::error::QualityStudyError;
 use crate::quality::given::image_path;
-use crate::quality::networks::{NetworkFolder, check_file_names};
+use crate::quality::networks::{ALL_NETWORKS, NetworkFolder, check_file_names};
 use crate::quality::progress::{QualityObserver, QualityProgress, report};
 use crate::quality::ungraded::UngradedCase;
 use crate::reading::BadCases;
@@ -347,9 +348,6 @@ impl PredictionGrades {
     }
 }
 
-/// The name of all networks together.
-pub const ALL_NETWORKS: &str = "all";
-
 /// How far grades are from the truth.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
@@ -411,7 +409,7 @@ impl NetworkFigures {
             label,
             network: network.to_owned(),
             count: grades.len(),
-            median_dice: median(all.truth.clone()),
+            median_dice: median(all.truth.clone()).unwrap_or(f64::NAN),
             mae: scores.regression.mean_absolute_error,
             mae_ci95: scores.mae_interval.as_ref().map(interval),
             bias: scores.regression.bias,
@@ -435,16 +433,6 @@ pub(super) fn scored<'a>(grades: impl Iterator<Item = &'a GradeBesideTruth>) -> 
         estimates.push(grade.estimate);
     }
     Scored::new(patients, truth, estimates)
-}
-
-/// The median: of an even number of values the mean of the two in the middle; NaN of none.
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let last = values.len().saturating_sub(1);
-    match (values.get(last / 2), values.get(last.div_ceil(2))) {
-        (Some(low), Some(high)) => f64::midpoint(*low, *high),
-        _ => f64::NAN,
-    }
 }
 
 /// Reads the image and the truth of a case.
@@ -585,13 +573,6 @@ mod tests {
         assert!((all.abstained - 8.0 / 48.0).abs() < 1e-9 && all.mae_of_rest.is_some());
         // Volumes have a Dice of .13, .18 and so on to .68: of twelve, the two in the middle are .38 and .43.
         assert!((good.median_dice - 0.405).abs() < 1e-9, "{}", good.median_dice);
-    }
-
-    #[test]
-    fn the_median_is_the_mean_of_the_two_in_the_middle() {
-        assert_eq!(median(vec![0.9, 0.1, 0.5]), 0.5);
-        assert_eq!(median(vec![1.0, 0.25, 0.75, 0.0]), 0.5);
-        assert_eq!((median(vec![0.3]), median(Vec::new()).is_nan()), (0.3, true));
     }
 
     #[test]
