@@ -58,7 +58,7 @@ fn program() -> Outcome {
     let args = parse::<Args>();
     let started = Instant::now();
     new_model_path(&args.out, args.overwrite)?;
-    let mut models = load_models(&model_files(&args.model), &args.device.loading(None), None, None)?;
+    let mut models = load_models(&model_files(&args.model), &args.device, None, None, None)?;
     // A folder of several members also holds their ensemble, which is made anew.
     models.retain(|(_, localizer)| localizer.ensemble().is_none());
     if models.is_empty() {

@@ -97,7 +97,7 @@ fn program() -> Outcome {
     let started = Instant::now();
     check_folder(&args.out)?;
     let files = model_files(&args.model);
-    let models = load_models(&files, &args.device.loading(args.precision), args.median, args.erosion)?;
+    let models = load_models(&files, &args.device, args.precision, args.median, args.erosion)?;
     let labels: Vec<String> = models.iter().map(|(label, _)| label.clone()).collect();
     let data = args.data.open()?;
     let test = args.data.select(&data, &args.split)?;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
-use lesio::anomaly::{Localizer, PredictorName};
+use lesio::anomaly::PredictorName;
 use lesio::io::dataset::Layout;
 use lesio::nn::Precision;
 use lesio::report::write_json;
@@ -19,6 +19,7 @@ use lesio_examples::arguments::share;
 use lesio_examples::choices::{layouts, output_layouts, precisions, report_pages, written_maps};
 use lesio_examples::cohort::{CohortArgs, not_mapped};
 use lesio_examples::inputs::Inputs;
+use lesio_examples::models::load_model;
 use lesio_examples::output::one_line;
 use lesio_examples::{DeviceArgs, LayoutArgs, Outcome, ReadArgs, Watch, model_path, parse, run, say, stamp};
 
@@ -103,7 +104,7 @@ fn program() -> Outcome {
     let args = parse::<Args>();
     let started = Instant::now();
     let model = model_path(&args.model);
-    let localizer = Localizer::load_with(&model, &args.device.loading(args.precision))?;
+    let localizer = load_model(&model, &args.device, args.precision)?;
     let inputs = Inputs::new(&args.input);
     let existing = args.cohort.existing(args.overwrite);
     let config = LocalizeConfig::new(&args.out)

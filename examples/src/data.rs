@@ -8,6 +8,7 @@ use lesio::io::{MaskRule, Matching, ReadOptions};
 use lesio::study::{BadCases, FailedCase, Observer, Subject, read_subjects};
 
 use crate::choices::{layouts, matchings, missing_masks};
+use crate::output::warn;
 use crate::{LayoutArgs, ReadArgs};
 
 /// Selects the data of a program.
@@ -57,6 +58,9 @@ impl DataArgs {
         let is_without = self.mask.is_none() && matches!(self.layout(), Layout::Cases { .. });
         if self.mask_above.is_some() && is_without {
             return Err("--mask-above has no effect without --mask".into());
+        }
+        if self.missing_mask != MissingMask::default() && is_without {
+            warn("--missing-mask has no effect here: no --mask is given");
         }
         let options = DatasetOptions::new().missing_mask(self.missing_mask).matching(self.matching);
         Ok(Dataset::open_with(&self.data, &self.layout(), &options)?)

@@ -3,14 +3,15 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
-use lesio::anomaly::{Loading, Localizer, PredictorName};
+use lesio::anomaly::{Localizer, Model, PredictorName};
+use lesio::nn::{LoadError, Precision};
 use lesio::report::{Existing, Extra, write_json};
 use lesio::study::{CombinedLocalizers, check_folder, predictor_choice};
 use serde_json::json;
 
 use crate::filters::MedianLengths;
-use crate::output::one_line;
-use crate::{model_path, say};
+use crate::output::{one_line, warn};
+use crate::{DeviceArgs, model_path, say};
 
 /// Returns the folders of the members of an ensemble: `member-1`, `member-2` and so on inside that of the ensemble.
 #[must_use]
@@ -82,6 +83,22 @@ pub fn write_ensemble(
     Ok(())
 }
 
+/// Loads a model, and warns of a precision that it does not use.
+///
+/// # Errors
+/// If the model cannot be loaded.
+pub fn load_model(
+    path: &Path,
+    device: &DeviceArgs,
+    precision: Option<Precision>,
+) -> Result<Localizer, LoadError> {
+    let localizer = Localizer::load_with(path, &device.loading(precision))?;
+    if precision.is_some() && !matches!(localizer.model(), Model::Vae(_)) {
+        warn(&format!("--precision has no effect on {}: it is for VAEs", path.display()));
+    }
+    Ok(localizer)
+}
+
 /// Loads models by label. The label is the name of the folder, or of the file without its extension; for a member, and
 /// for models that would otherwise have the same label, the name of the folder above comes first, as in
 /// `heads/member-1`. Filters that are given replace those of the models.
@@ -90,13 +107,14 @@ pub fn write_ensemble(
 /// If a model cannot be loaded, and for invalid filters.
 pub fn load_models(
     paths: &[PathBuf],
-    loading: &Loading,
+    device: &DeviceArgs,
+    precision: Option<Precision>,
     median: Option<MedianLengths>,
     erosion: Option<f64>,
 ) -> Result<Vec<(String, Localizer)>, Box<dyn Error>> {
     let mut localizers = Vec::new();
     for path in paths {
-        let localizer = Localizer::load_with(path, loading)?;
+        let localizer = load_model(path, device, precision)?;
         let mut filters = localizer.postprocessing().clone();
         let changed = median.is_some() || erosion.is_some();
         if changed && localizer.ensemble().is_some() {

@@ -121,6 +121,29 @@ fn arguments_without_an_effect_are_told() {
     assert!(told.contains("warning: --scale has no effect here: this --likelihood has no scale"), "{told}");
     assert!(told.contains("warning: --noise has no effect here"), "{told}");
     assert!(!told.contains("--latent"), "{told}");
+    // Programs that use a model, and the treatment of masks that nobody asked for.
+    let localize = |model: &str, out: &str| {
+        let mut command = program("localize");
+        command.arg("--model").arg(folder.path().join(model)).arg("--input").arg(data.join("train/good"));
+        command.arg("--out").arg(folder.path().join(out)).args(["--precision", "bfloat16"]);
+        succeed(&mut command).err
+    };
+    let told = localize("denoiser", "maps");
+    assert!(told.contains("warning: --precision has no effect on"), "{told}");
+    assert!(!localize("vae", "maps-vae").contains("no effect"));
+    let heads = folder.path().join("heads");
+    write_heads(&heads, 3);
+    let mut command = program("train");
+    command
+        .arg("--data")
+        .arg(&heads)
+        .args(["--split", "all", "--size", "32", "--widths", "4,8", "--latent", "4"]);
+    command
+        .args(["--epochs", "1", "--missing-mask", "skip"])
+        .arg("--out")
+        .arg(folder.path().join("of-heads"));
+    let told = succeed(&mut command).err;
+    assert!(told.contains("warning: --missing-mask has no effect here: no --mask is given"), "{told}");
 }
 
 /// Settings that no program can use are refused by name, at once: the data they are given do not exist.
