@@ -36,7 +36,7 @@ pub struct ScoredScan {
     pub foreground: Volume<bool>,
     /// The resolution of the scan.
     pub resolution: Resolution,
-    /// Why the calibration may not be valid at this resolution; `None` if it should be, and if the resolutions of the
+    /// Why the calibration may not be valid at this resolution or extent; `None` if it should be, and if those of the
     /// calibration subjects are unknown.
     pub doubt: Option<CalibrationDoubt>,
 }
@@ -180,7 +180,7 @@ impl<'a> ScanMaps<'a> {
         &self.resolution
     }
 
-    /// Why the calibration may not be valid at this resolution.
+    /// Why the calibration may not be valid at this resolution or extent.
     #[must_use]
     pub fn doubt(&self) -> Option<&CalibrationDoubt> {
         self.doubt.as_ref()

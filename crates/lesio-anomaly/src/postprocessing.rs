@@ -185,13 +185,8 @@ impl PostProcessing {
         self.validate()?;
         check_foreground(&map, foreground)?;
         let axes = slice_axes(&map, plane);
-        let (mut lengths, mut spacing) = ([0.0; 3], [1.0; 3]);
-        for (place, axis) in axes.into_iter().enumerate() {
-            lengths[axis] = self.median[place];
-            if self.unit == LengthUnit::Physical {
-                spacing[axis] = resolution.spacing()[place];
-            }
-        }
+        let (mut lengths, spacing) = ([0.0; 3], self.voxel_spacing(axes, resolution));
+        axes.into_iter().zip(self.median).for_each(|(axis, length)| lengths[axis] = length);
         if self.negative == NegativeValues::Zero {
             map.data_mut().mapv_inplace(|value| value.max(0.0));
         }
@@ -287,26 +282,27 @@ impl PostProcessing {
         resolution: &Resolution,
     ) -> bool {
         let axes = slice_axes(foreground, plane);
-        let within = [axes[1], axes[2]].map(|axis| {
-            let place = axes.iter().position(|own| *own == axis).unwrap_or(0);
-            if self.unit == LengthUnit::Physical { resolution.spacing()[place] } else { 1.0 }
-        });
-        // The planes of an array have their axes in ascending order.
-        let within = if axes[1] < axes[2] { within } else { [within[1], within[0]] };
-        let erodes = within.iter().any(|&size| self.erosion >= size * (1.0 - SAME_LENGTH));
-        // The largest slices are often in the middle: one of them answers.
-        let slices: Vec<_> = foreground.data().axis_iter(Axis(axes[0])).collect();
-        let middle = slices.len() / 2;
-        let outward = (0..slices.len()).map(|step| {
-            let offset = step.div_ceil(2);
-            if step % 2 == 0 { middle.checked_sub(offset) } else { Some(middle + offset) }
-        });
-        let left = |slice: &ArrayView2<'_, bool>| {
+        let within = within_slices(axes[0], self.voxel_spacing(axes, resolution));
+        // Usually the first slices answer, long before all of them are eroded.
+        !foreground.data().axis_iter(Axis(axes[0])).any(|slice| {
             let any = slice.iter().any(|&inside| inside);
-            any && (!erodes || erode_spaced(slice, self.erosion, &within).iter().any(|&inside| inside))
-        };
-        let order = outward.flatten().filter_map(|index| slices.get(index));
-        !order.into_iter().any(left)
+            any && (!self.erodes(&within)
+                || erode_spaced(&slice, self.erosion, &within).iter().any(|&inside| inside))
+        })
+    }
+
+    /// Distances of voxels along the axes of an array, in the unit of the lengths; `axes` as by [`slice_axes`].
+    fn voxel_spacing(&self, axes: [usize; 3], resolution: &Resolution) -> [f64; 3] {
+        let mut spacing = [1.0; 3];
+        if self.unit == LengthUnit::Physical {
+            axes.into_iter().zip(resolution.spacing()).for_each(|(axis, own)| spacing[axis] = own);
+        }
+        spacing
+    }
+
+    /// Whether the erosion changes slices of this spacing: below the size of a pixel it does not.
+    fn erodes(&self, within: &[f64]) -> bool {
+        within.iter().any(|&size| self.erosion >= size * (1.0 - SAME_LENGTH))
     }
 
     fn eroded<'a>(
@@ -315,9 +311,8 @@ impl PostProcessing {
         along: usize,
         spacing: [f64; 3],
     ) -> Cow<'a, Array3<bool>> {
-        let within: Vec<f64> = (0..3).filter(|&axis| axis != along).map(|axis| spacing[axis]).collect();
-        // Below the size of a pixel an erosion changes nothing.
-        if within.iter().all(|&size| self.erosion < size * (1.0 - SAME_LENGTH)) {
+        let within = within_slices(along, spacing);
+        if !self.erodes(&within) {
             return Cow::Borrowed(foreground);
         }
         let mut inside = foreground.to_owned();
@@ -331,6 +326,11 @@ impl PostProcessing {
 }
 
 setters!(PostProcessing { erosion: f64, smallest: f64 });
+
+/// The spacing within slices across an axis, in the order of the array.
+fn within_slices(along: usize, spacing: [f64; 3]) -> Vec<f64> {
+    (0..3).filter(|&axis| axis != along).map(|axis| spacing[axis]).collect()
+}
 
 /// Resamples the planes across an axis along which both arrays have the same length.
 fn resample_planes(
@@ -417,6 +417,29 @@ mod tests {
 
     fn everywhere(map: &Volume<f32>) -> Volume<bool> {
         map.map(|_| true)
+    }
+
+    /// Wherever the only slice with foreground lies, it is found, in any orientation.
+    #[test]
+    fn a_foreground_in_one_slice_is_not_nothing() {
+        let filters = PostProcessing::default().erosion(2.0);
+        for slices in 1..5 {
+            for full in 0..slices {
+                let inside = |side: usize| {
+                    let data =
+                        Array3::from_shape_fn((9, 9, slices), |(i, j, k)| k == full && i.max(j) < side);
+                    Volume::new(data, Geometry::from_spacing([1.0, 1.0, 4.0]).unwrap())
+                };
+                for orientation in ["RAS", "SLP", "AIR"] {
+                    let nothing = |side: usize| {
+                        let volume = inside(side).reoriented(&orientation.parse().unwrap());
+                        let resolution = Resolution::of_volume(&volume, Plane::Axial);
+                        filters.leaves_nothing(&volume, Plane::Axial, &resolution)
+                    };
+                    assert_eq!([nothing(0), nothing(2), nothing(9)], [true, true, false], "{slices} {full}");
+                }
+            }
+        }
     }
 
     #[test]

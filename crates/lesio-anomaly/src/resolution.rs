@@ -1,4 +1,4 @@
-//! The resolutions of images and of the calibration subjects of a localizer.
+//! The resolutions and extents of images and of the calibration subjects of a localizer.
 
 use std::fmt;
 
