@@ -17,6 +17,8 @@ use crate::quality::progress::{QualityObserver, QualityProgress, report};
 const HELD_OUT: f64 = 0.2;
 /// Share of the patients that test where the data set has no test split.
 const TEST: f64 = 0.25;
+/// Most labels that are all graded where none is named: more are probably the gray values of a mask.
+const MOST_LABELS: usize = 32;
 
 /// Which data an estimator of quality is made of.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,7 +28,7 @@ pub struct QualityDataConfig {
     pub layout: Layout,
     /// Seed of the split into groups of patients.
     pub seed: u64,
-    /// Labels whose quality is predicted. Default empty: all that the training data hold.
+    /// Labels whose quality is predicted. Default empty: all that the training data hold, which must be at most 32.
     pub labels: Vec<u8>,
     /// Rows and columns of the networks' grid, as [`Framing::grid`]. Default 48.
     pub size: usize,
@@ -154,8 +156,21 @@ impl QualityDataConfig {
     fn estimators(&self, training: &[TrueSlice]) -> Result<EstimatorConfig, QualityStudyError> {
         let classes: BTreeSet<u8> =
             training.iter().flat_map(|slice| &slice.truth).copied().filter(|&label| label != 0).collect();
+        let many = classes.len() > MOST_LABELS;
+        let found = match many {
+            false => format!("{classes:?}"),
+            true => format!("{} labels", classes.len()),
+        };
         if let Some(label) = self.labels.iter().find(|label| !classes.contains(label)) {
-            let what = format!("no training case holds label {label}, they hold {classes:?}");
+            let what = format!("no training case holds label {label}, they hold {found}");
+            return Err(QualityStudyError::Data { what });
+        }
+        if self.labels.is_empty() && many {
+            let what = format!(
+                "the training cases hold {found}: if these are gray values of a mask, use a mask with one value for each \
+                 structure; otherwise name the labels to grade (--label), of which all are taken by default up to \
+                 {MOST_LABELS}"
+            );
             return Err(QualityStudyError::Data { what });
         }
         let labels: Vec<u8> =
@@ -376,6 +391,25 @@ mod tests {
         fs::create_dir_all(other.parent().unwrap()).unwrap();
         fs::copy(held_out.mask().path().unwrap(), &other).unwrap();
         data.read().unwrap();
+    }
+
+    #[test]
+    fn gray_values_are_not_taken_for_labels() {
+        let data = Data::new();
+        let [training, _] = data.cases();
+        let path = training.mask().path().unwrap();
+        let mut gray = ReadOptions::new().read_as::<u8>(path).unwrap();
+        for (value, place) in gray.data_mut().iter_mut().filter(|value| **value == 2).zip(0..) {
+            *value = 2 + (place % 40) as u8;
+        }
+        replace(path, &gray);
+        let read = |labels: &[u8]| {
+            let config = data.config.clone().predictions(Vec::<PathBuf>::new()).labels(labels);
+            config.read(&data.folder(), None, &mut |_| ControlFlow::Continue(()))
+        };
+        let error = read(&[]).unwrap_err().to_string();
+        assert!(error.contains("41 labels") && error.contains("--label"), "{error}");
+        read(&[2]).unwrap();
     }
 
     #[test]
