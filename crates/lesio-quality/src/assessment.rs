@@ -90,10 +90,11 @@ pub struct Grade {
     pub dice: f64,
     /// Interval of the Dice.
     pub interval: [f64; 2],
-    /// Estimated HD95 in pixels; of a volume, the mean of its slices'.
-    pub distance_pixels: f64,
-    /// The same in millimeters; `None` if a pixel's sides differ by more than a hundredth, because the direction of the
-    /// distance is unknown.
+    /// Estimated HD95 in pixels; of a volume, the mean over the slices in which the label is segmented. `None` where it is
+    /// not segmented: there is no contour whose distance could be estimated.
+    pub distance_pixels: Option<f64>,
+    /// The same in millimeters; also `None` if a pixel's sides differ by more than a hundredth, because the direction of
+    /// the distance is unknown.
     #[serde(alias = "distance_millimetres")]
     pub distance_millimeters: Option<f64>,
 }
@@ -130,6 +131,11 @@ struct Sizes {
 }
 
 impl Sizes {
+    /// Whether the segmentation that a frame shows has the label.
+    fn is_shown(&self) -> bool {
+        self.segmented > self.out_of_reach
+    }
+
     /// The structure: as the opinion sees it, or else as large as the segmentation that is shown.
     fn structure(&self) -> f64 {
         self.seen.unwrap_or(self.segmented - self.out_of_reach)
@@ -191,13 +197,16 @@ pub(crate) fn assess(
                 let interval =
                     parts.conformal.get(k).map_or([0.0, 1.0], |conformal| conformal.interval(dice));
                 let (dice, interval) = sizes[k].of_all(dice, interval);
-                let distance_pixels = f64::from(estimates.distance[k]) * frame.pixel();
+                let distance_pixels =
+                    sizes[k].is_shown().then(|| f64::from(estimates.distance[k]) * frame.pixel());
                 Grade {
                     label,
                     dice,
                     interval,
                     distance_pixels,
-                    distance_millimeters: millimeters.map(|side| distance_pixels * side),
+                    distance_millimeters: millimeters
+                        .zip(distance_pixels)
+                        .map(|(side, distance)| distance * side),
                 }
             })
             .collect();
@@ -328,11 +337,11 @@ fn whole(labels: &[u8], slices: &[Option<Graded>], calibration: &[GradeCalibrati
                 *both += dice * size;
             }
         }
-        let mean = |of: &dyn Fn(&Grade) -> f64| {
-            graded.iter().map(|slice| of(&slice.grades[k])).sum::<f64>() / graded.len().max(1) as f64
+        // Of the slices that have it.
+        let mean = |of: fn(&Grade) -> Option<f64>| {
+            let all: Vec<f64> = graded.iter().filter_map(|slice| of(&slice.grades[k])).collect();
+            (!all.is_empty()).then(|| all.iter().sum::<f64>() / all.len() as f64)
         };
-        let millimeters: Option<Vec<f64>> =
-            graded.iter().map(|slice| slice.grades[k].distance_millimeters).collect();
         let (dice, interval) = if sum > 0.0 {
             let [dice, low, high] = both.map(|both| (both / sum).clamp(0.0, 1.0));
             let calibrated = calibration.get(k).map(|calibration| calibration.apply(dice));
@@ -340,14 +349,14 @@ fn whole(labels: &[u8], slices: &[Option<Graded>], calibration: &[GradeCalibrati
         } else {
             // The label is segmented nowhere, and nothing tells how large the structure is: it may be missing as rightly as
             // wrongly.
-            (mean(&|grade| grade.dice), [0.0, 1.0])
+            (mean(|grade| Some(grade.dice)).unwrap_or(0.0), [0.0, 1.0])
         };
         Grade {
             label,
             dice,
             interval,
-            distance_pixels: mean(&|grade| grade.distance_pixels),
-            distance_millimeters: millimeters.map(|all| all.iter().sum::<f64>() / all.len().max(1) as f64),
+            distance_pixels: mean(|grade| grade.distance_pixels),
+            distance_millimeters: mean(|grade| grade.distance_millimeters),
         }
     };
     Some(labels.iter().enumerate().map(grade).collect())
@@ -387,7 +396,7 @@ mod tests {
             label: 1,
             dice,
             interval: [dice - 0.1, (dice + 0.1).min(1.0)],
-            distance_pixels: 2.0,
+            distance_pixels: Some(2.0),
             distance_millimeters: Some(3.0),
         };
         let sizes = Sizes { segmented: own, out_of_reach: 0.0, seen: Some(seen) };
@@ -400,7 +409,7 @@ mod tests {
             whole(&[1], &[None, graded(0.8, 10.0, 30.0), graded(0.5, 20.0, 20.0), None], &[]).unwrap();
         assert!((grades[0].dice - 0.65).abs() < 1e-12);
         assert!((grades[0].interval[0] - 0.55).abs() < 1e-12);
-        assert_eq!((grades[0].distance_pixels, grades[0].distance_millimeters), (2.0, Some(3.0)));
+        assert_eq!((grades[0].distance_pixels, grades[0].distance_millimeters), (Some(2.0), Some(3.0)));
         assert!(whole(&[1], &[None, None], &[]).is_none());
     }
 
@@ -411,6 +420,20 @@ mod tests {
             pixel_side(&Volume::new(Array3::zeros((2, 2, 2)), geometry))
         };
         assert_eq!([side([1.5, 1.5, 8.0]), side([1.0, 3.0, 3.0])], [Some(1.5), None]);
+    }
+
+    #[test]
+    fn the_distance_of_a_volume_is_that_of_slices_with_the_label() {
+        let mut far = graded(0.5, 20.0, 20.0).unwrap();
+        far.grades[0].distance_pixels = Some(6.0);
+        let mut without = graded(0.1, 0.0, 20.0).unwrap();
+        (without.grades[0].distance_pixels, without.grades[0].distance_millimeters) = (None, None);
+        let grades = whole(&[1], &[graded(0.8, 10.0, 30.0), Some(far), Some(without)], &[]).unwrap();
+        assert_eq!(grades[0].distance_pixels, Some(4.0));
+        let mut without = graded(0.1, 0.0, 20.0).unwrap();
+        (without.grades[0].distance_pixels, without.grades[0].distance_millimeters) = (None, None);
+        let grades = whole(&[1], &[Some(without)], &[]).unwrap();
+        assert_eq!((grades[0].distance_pixels, grades[0].distance_millimeters), (None, None));
     }
 
     /// A slice graded by a method that has no opinion of the size of the structure.

@@ -208,7 +208,7 @@ fn a_model_grades_a_volume_and_comes_back_from_its_file() {
         let [low, high] = grades[0].interval;
         assert!((0.0..=1.0).contains(&low) && low <= grades[0].dice && grades[0].dice <= high && high <= 1.0);
         assert!(
-            grades[0].distance_millimeters.unwrap() > grades[0].distance_pixels,
+            grades[0].distance_millimeters.unwrap() > grades[0].distance_pixels.unwrap(),
             "pixels are wider than a millimeter"
         );
         // Distances come from networks in pixels of the grid; a grade's are of the image.
@@ -221,7 +221,7 @@ fn a_model_grades_a_volume_and_comes_back_from_its_file() {
         };
         let grid = made.model.estimator().estimate(&sample.image, &sample.segmentation).unwrap().distance[0];
         assert!(sample.pixel > 1.0);
-        assert!((own[0].distance_pixels - f64::from(grid) * sample.pixel).abs() < 1e-6);
+        assert!((own[0].distance_pixels.unwrap() - f64::from(grid) * sample.pixel).abs() < 1e-6);
         // Where nothing was graded the image is as it was.
         assert_eq!(assessment.reconstruction.geometry(), image.geometry());
         let last = |volume: &Volume<f32>| volume.data().index_axis(ndarray::Axis(2), 3).to_owned();
@@ -348,7 +348,8 @@ fn a_model_means_the_same_on_every_device() {
             model.save(&again).unwrap();
             assert_eq!(std::fs::read(&again).unwrap(), std::fs::read(&path).unwrap(), "files know no device");
             let said = model.assess(&image, &labels).unwrap();
-            let of = |grade: &lesio_quality::Grade| [grade.dice as f32, grade.distance_pixels as f32];
+            let of =
+                |grade: &lesio_quality::Grade| [grade.dice as f32, grade.distance_pixels.unwrap() as f32];
             let grades: Vec<f32> = said.volume.iter().flatten().flat_map(of).collect();
             let mut maps: Vec<f32> = said.reconstruction.data().iter().copied().collect();
             maps.extend(said.error.iter().flat_map(|error| error.data()));

@@ -119,12 +119,14 @@ impl GradedFile {
             return what.to_owned();
         };
         let mut lines = Vec::new();
-        for Grade { label, dice, interval: [low, high], distance_millimeters, .. } in volume {
-            let distance = distance_millimeters
-                .map_or_else(|| "HD95 in mm unknown".to_owned(), |length| format!("HD95 {length:.1} mm"));
-            lines.push(format!(
-                "label {label}: Dice {dice:.3} [{low:.2}, {high:.2}], {distance}, of the volume"
-            ));
+        for Grade { label, dice, interval: [low, high], distance_pixels, distance_millimeters, .. } in volume
+        {
+            let distance = match (distance_millimeters, distance_pixels) {
+                (Some(length), _) => format!("HD95 of a slice {length:.1} mm on average"),
+                (None, Some(length)) => format!("HD95 of a slice {length:.1} pixels on average"),
+                (None, None) => "segmented in no slice".to_owned(),
+            };
+            lines.push(format!("volume, label {label}: Dice {dice:.3} [{low:.2}, {high:.2}], {distance}"));
         }
         for slice in &self.assessment.slices {
             let mut line = format!("  slice {:>3}", slice.index);
