@@ -54,7 +54,8 @@ fn program() -> Outcome {
     let bad = if args.strict { BadCases::Stop } else { BadCases::LeaveOut };
     let (normals, failed) = args.normals.read(bad, &mut Watch::default())?;
     let assembly = LocalizerAssembly::new(args.view.preprocessing([shape.height, shape.width]))
-        .postprocessing(args.view.postprocessing());
+        .postprocessing(args.view.postprocessing())
+        .settings(args.view.settings());
     let kind = imported.model.kind();
     let provenance = imported.provenance.clone();
     let localizer =

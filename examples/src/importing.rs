@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::path::PathBuf;
 
-use lesio::anomaly::PostProcessing;
+use lesio::anomaly::{PostProcessing, PredictorSettings};
 use lesio::image::{HistogramStandardizer, Intensity, LinearScale, Preprocessing, RobustScaling, ZScore};
 use lesio::io::MaskRule;
 use lesio::io::dataset::Layout;
@@ -118,9 +118,13 @@ impl SourceArgs {
 #[derive(Clone, Debug, clap::Args)]
 pub struct ViewArgs {
     /// The two intensities that become 0 and 1 for the model, such as 0,255 for photographs. For a model of images from
-    /// -1 to 1, use 127.5,255
+    /// -1 to 1, use 127.5,255 and --input-range=-1,1
     #[arg(long, value_name = "LOW,HIGH", value_parser = range, conflicts_with = "intensity", allow_hyphen_values = true)]
     range: Option<LinearScale>,
+    /// The range of the model's inputs. Images are not clipped to it; pixel-ssim, projection, restoration and noise are
+    /// scaled to it [default: 0,1, and for projection the range of each image]
+    #[arg(long, value_name = "LOW,HIGH", value_parser = input_range, allow_hyphen_values = true)]
+    input_range: Option<PredictorSettings>,
     /// Instead: scaling of intensities [default: that of --preprocessing]
     #[arg(long, value_parser = one_of(vec![
         ("unchanged", "Not at all", Intensity::Unchanged),
@@ -150,11 +154,20 @@ pub struct ViewArgs {
 }
 
 fn range(text: &str) -> Result<LinearScale, String> {
+    let [low, high] = two_numbers(text)?;
+    LinearScale::new(low, high).map_err(|error| error.to_string())
+}
+
+fn input_range(text: &str) -> Result<PredictorSettings, String> {
+    let range = two_numbers(text)?.map(|end| end as f32);
+    let settings = PredictorSettings::default().range(Some(range));
+    settings.validate().map_err(|error| error.to_string())?;
+    Ok(settings)
+}
+
+fn two_numbers(text: &str) -> Result<[f64; 2], String> {
     let ends: Option<Vec<f64>> = text.split(',').map(|part| part.trim().parse().ok()).collect();
-    match ends.as_deref() {
-        Some(&[low, high]) => LinearScale::new(low, high).map_err(|error| error.to_string()),
-        _ => Err("expected two numbers, such as 0,255".to_owned()),
-    }
+    ends.and_then(|ends| ends.try_into().ok()).ok_or_else(|| "expected two numbers, such as 0,255".to_owned())
 }
 
 impl ViewArgs {
@@ -171,6 +184,12 @@ impl ViewArgs {
             Some(frame) => made.frame(frame(grid)),
             None => made,
         }
+    }
+
+    /// The settings of predictors.
+    #[must_use]
+    pub fn settings(&self) -> PredictorSettings {
+        self.input_range.clone().unwrap_or_default()
     }
 
     /// The filters of maps.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::combination::{Combination, Combined};
 use crate::error::PredictError;
-use crate::gradient::{GradientPredictor, Target};
+use crate::gradient::{GradientConfig, GradientPredictor, Target};
 use crate::marks::AnomalyLogit;
 use crate::model::Model;
 use crate::own_name::OwnName;
@@ -137,7 +137,7 @@ predictors! {
         |parts| parts.projection(ProjectionMap::Reconstructed);
     /// Restoration with total variation.
     Restoration, "restoration", Needs::ManyPasses,
-        |parts| Ok(Box::new(Restoration::new(parts.model()?, parts.settings.restoration.clone())?));
+        |parts| parts.restoration();
 }
 
 /// Makes the predictor of a name for a model.
@@ -150,6 +150,7 @@ pub fn predictor(
     model: &Model,
     settings: &PredictorSettings,
 ) -> Result<Box<dyn Predictor>, PredictError> {
+    settings.check_range()?;
     let reconstructor = model.restores().then(|| model.reconstructor());
     let (variational, segmentation) = (model.variational(), model.segmentation());
     name.make(&Parts { name, reconstructor, variational, segmentation, kind: &model.kind(), settings })
@@ -164,6 +165,7 @@ pub fn predictor_over(
     model: Arc<dyn VariationalModel>,
     settings: &PredictorSettings,
 ) -> Result<Box<dyn Predictor>, PredictError> {
+    settings.check_range()?;
     let reconstructor: Option<Arc<dyn Reconstructor>> = Some(model.clone());
     let variational = Some(model);
     let kind = "variational model";
@@ -196,19 +198,30 @@ impl Parts<'_> {
     }
 
     fn pixel_error(&self, distance: Distance) -> Made {
-        Ok(Box::new(PixelError::new(self.reconstructor()?, distance)))
+        Ok(Box::new(PixelError::new(self.reconstructor()?, distance).range(self.settings.inputs())))
     }
 
     fn gradient(&self, target: Target) -> Made {
-        Ok(Box::new(GradientPredictor::new(self.model()?, target, self.settings.gradient.clone())?))
+        Ok(Box::new(GradientPredictor::new(self.model()?, target, self.gradients())?))
     }
 
     fn combined(&self, combination: Combination) -> Made {
-        Ok(Box::new(Combined::new(self.model()?, combination, self.settings.gradient.clone())?))
+        Ok(Box::new(Combined::new(self.model()?, combination, self.gradients())?))
+    }
+
+    fn gradients(&self) -> GradientConfig {
+        self.settings.gradient.clone().scaled(self.settings.width())
+    }
+
+    fn restoration(&self) -> Made {
+        let (config, width) = (self.settings.restoration.clone(), self.settings.width());
+        Ok(Box::new(Restoration::for_width(self.model()?, config, width)?))
     }
 
     fn projection(&self, map: ProjectionMap) -> Made {
-        let config = ProjectionConfig { map, ..self.settings.projection.clone() };
+        let own = &self.settings.projection;
+        let range = own.range.or(self.settings.range);
+        let config = ProjectionConfig { map, range, ..own.clone() }.scaled(self.settings.width());
         Ok(Box::new(Projection::new(self.model()?, config)?))
     }
 }

@@ -37,7 +37,8 @@ pub struct GradientConfig {
     /// SmoothGrad (Smilkov et al. 2017): the mean of the absolute gradients at this many noisy copies of
     /// the image, up to 1000; 0 uses the image itself. Default 0.
     pub copies: usize,
-    /// Standard deviation of the copies' noise, 0 to 1000. Default .05, a twentieth of the range of a prepared image.
+    /// Standard deviation of the copies' noise, 0 to 1000. Default .05, a twentieth of the range of
+    /// a prepared image.
     pub deviation: f64,
     /// Seed of the noise, which is the same for every image. Default 0.
     pub seed: u64,
@@ -63,6 +64,11 @@ impl GradientConfig {
         in_range("smoothing", self.smoothing, 0.0..=LARGEST_DEVIATION)?;
         in_range("copies", self.copies, 0..=MOST_COPIES)?;
         in_range("deviation", self.deviation, 0.0..=1e3)
+    }
+
+    /// The same for inputs whose range is `width` instead of 1.
+    pub(crate) fn scaled(self, width: f64) -> Self {
+        Self { deviation: self.deviation * width, ..self }
     }
 }
 

@@ -33,11 +33,15 @@ pub enum Distance {
 pub struct PixelError {
     model: Arc<dyn Reconstructor>,
     distance: Distance,
+    range: [f32; 2],
 }
 
 impl std::fmt::Debug for PixelError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PixelError").field("distance", &self.distance).finish_non_exhaustive()
+        f.debug_struct("PixelError")
+            .field("distance", &self.distance)
+            .field("range", &self.range)
+            .finish_non_exhaustive()
     }
 }
 
@@ -45,7 +49,15 @@ impl PixelError {
     /// Makes the pixel error of a model with a distance.
     #[must_use]
     pub fn new(model: Arc<dyn Reconstructor>, distance: Distance) -> Self {
-        Self { model, distance }
+        Self { model, distance, range: [0.0, 1.0] }
+    }
+
+    /// For images of this range, two ascending values. [`Distance::Structural`] compares images that are brought from it to
+    /// [0, 1]; the other distances do not depend on it. Default [0, 1].
+    #[must_use]
+    pub fn range(mut self, range: [f32; 2]) -> Self {
+        self.range = range;
+        self
     }
 
     /// Distances by channel, `[n, c, h, w]`.
@@ -58,7 +70,7 @@ impl PixelError {
             Distance::Positive => of(|difference| difference.max(0.0)),
             Distance::Negative => of(|difference| (-difference).max(0.0)),
             Distance::Squared => of(|difference| difference * difference),
-            Distance::Structural => dissimilarity(x, &y, shape.height, shape.width),
+            Distance::Structural => dissimilarity([x, &y], self.range, shape.height, shape.width),
         })
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use lesio_nn::ImageBatch;
 use lesio_settings::{SettingError, in_range, require, setters};
 use lesio_vae::{RequestedGradients, VariationalModel};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::channels::mean_over_channels;
 use crate::error::PredictError;
@@ -33,9 +33,12 @@ pub struct ProjectionConfig {
     /// Value of `rec`, in nats per image, at which an image stops: a percentile of that of training
     /// normals, see [`Projection::stop_level`]; within 1e18. Default `None`: all steps are made.
     pub stop: Option<f64>,
-    /// Range to which pixels are clamped; a pixel outside is brought into it by the first step.
-    /// Within a million; default [0, 1].
-    pub range: [f32; 2],
+    /// Range to which pixels are clamped; a pixel outside is brought into it by the first step. Within a million. Default
+    /// `None`: each image's own, from its lowest to its highest pixel. The built-in predictor takes
+    /// [`PredictorSettings::range`](crate::PredictorSettings::range) if that is known. In a document, `[0, 1]` stands for
+    /// `None`: earlier versions wrote it into every file, also of models of other inputs.
+    #[serde(deserialize_with = "stated_range")]
+    pub range: Option<[f32; 2]>,
     /// The values of the map. Default [`ProjectionMap::Moved`].
     pub map: ProjectionMap,
 }
@@ -46,7 +49,7 @@ setters!(ProjectionConfig {
     steps: usize,
     step_rule: StepRule,
     stop: Option<f64>,
-    range: [f32; 2],
+    range: Option<[f32; 2]>,
     map: ProjectionMap,
 });
 
@@ -62,7 +65,7 @@ pub enum StepRule {
     /// A step that would move a pixel by more than `largest` is shortened as a whole. A step that raises the energy is
     /// rejected, and the image's rate is halved. The energy never rises, and pixels with large errors move first.
     Bounded {
-        /// The largest change of a pixel in a step, 1e-9 to a million.
+        /// The largest change of a pixel in a step, apart from its clamping to the range, 1e-9 to a million.
         largest: f64,
     },
     /// The published formula without any limit.
@@ -102,7 +105,7 @@ impl Default for ProjectionConfig {
             steps: 100,
             step_rule: StepRule::default(),
             stop: None,
-            range: [0.0, 1.0],
+            range: None,
             map: ProjectionMap::Moved,
         }
     }
@@ -126,11 +129,29 @@ impl ProjectionConfig {
         if let Some(stop) = self.stop {
             in_range("stop", stop, -1e18..=1e18)?;
         }
-        let [low, high] = self.range;
-        in_range("range", low, -1e6..=1e6)?;
-        in_range("range", high, -1e6..=1e6)?;
-        require(low < high, "range", self.range, "two ascending values")
+        self.range.map_or(Ok(()), check_range)
     }
+
+    /// The same for inputs whose range is `width` instead of 1: projections of inputs that are scaled are scaled alike.
+    pub(crate) fn scaled(mut self, width: f64) -> Self {
+        self.distance /= width;
+        if let StepRule::Bounded { largest } = &mut self.step_rule {
+            *largest *= width;
+        }
+        self
+    }
+}
+
+/// Checks a range of values of images.
+pub(crate) fn check_range([low, high]: [f32; 2]) -> Result<(), SettingError> {
+    in_range("range", low, -1e6..=1e6)?;
+    in_range("range", high, -1e6..=1e6)?;
+    require(low < high, "range", [low, high], "two ascending values")
+}
+
+fn stated_range<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<[f32; 2]>, D::Error> {
+    let range = Option::<[f32; 2]>::deserialize(deserializer)?;
+    Ok(range.filter(|&range| range != [0.0, 1.0]))
 }
 
 /// The course of the projection of one image.
@@ -216,8 +237,7 @@ impl Projection {
     /// Images that do not fit the model, or a failure of the device.
     pub fn project(&self, images: ImageBatch<'_>) -> Result<Vec<ProjectionTrace>, PredictError> {
         let size = images.shape().len();
-        let mut paths: Vec<Path<'_>> =
-            images.images().map(|image| Path::new(image, self.config.rate)).collect();
+        let mut paths: Vec<Path<'_>> = images.images().map(|image| Path::new(image, &self.config)).collect();
         let mut tried = Vec::with_capacity(images.values().len());
         for step in 0..=self.config.steps {
             // Images that have stopped leave the batch: a row never depends on its neighbors.
@@ -251,6 +271,8 @@ impl Projection {
 /// The state of the projection of one image.
 struct Path<'a> {
     image: &'a [f32],
+    /// The range to which pixels are clamped.
+    range: [f32; 2],
     /// The point at which the energy is evaluated next.
     tried: Vec<f32>,
     /// The gradient of `rec` at the current point.
@@ -268,7 +290,7 @@ struct Path<'a> {
 const MOST_HALVINGS: usize = 24;
 
 impl<'a> Path<'a> {
-    fn new(image: &'a [f32], rate: f64) -> Self {
+    fn new(image: &'a [f32], config: &ProjectionConfig) -> Self {
         let trace = ProjectionTrace {
             projected: Vec::new(),
             reconstruction: Vec::new(),
@@ -278,10 +300,11 @@ impl<'a> Path<'a> {
         };
         Self {
             image,
+            range: config.range.unwrap_or_else(|| range_of(image)),
             tried: image.to_vec(),
             gradient: Vec::new(),
-            rate,
-            made: rate,
+            rate: config.rate,
+            made: config.rate,
             halvings: 0,
             trace,
             finished: false,
@@ -327,12 +350,20 @@ impl<'a> Path<'a> {
             StepRule::Bounded { largest } if farthest > 0.0 => self.rate.min(largest / f64::from(farthest)),
             _ => self.rate,
         };
-        let [low, high] = config.range;
+        let [low, high] = self.range;
         for (next, x) in self.tried.iter_mut().zip(reached) {
-            *next = (x - rate as f32 * *next).clamp(low, high);
+            *next = (x - rate as f32 * *next).max(low).min(high);
         }
         self.made = rate;
     }
+}
+
+/// The lowest and the highest value; values that are not a number are left out.
+fn range_of(image: &[f32]) -> [f32; 2] {
+    [
+        image.iter().copied().fold(f32::INFINITY, f32::min),
+        image.iter().copied().fold(f32::NEG_INFINITY, f32::max),
+    ]
 }
 
 /// The subgradient of the absolute value that is 0 at 0.

@@ -49,13 +49,28 @@ impl RestorationConfig {
         in_range("total_variation", self.total_variation, 0.0..=1e9)?;
         in_range("largest_change", self.largest_change, 0.0..=1e6)
     }
+
+    /// The same for inputs whose range is `width` instead of 1: restorations of inputs that are scaled are scaled alike.
+    fn scaled(self, width: f64) -> Self {
+        Self {
+            rate: self.rate * width * width,
+            total_variation: self.total_variation / width,
+            largest_change: (f64::from(self.largest_change) * width) as f32,
+            ..self
+        }
+    }
 }
 
 /// Scores by `|x - X|` of the restored image `X`; channels are averaged.
 pub struct Restoration {
     model: Arc<dyn VariationalModel>,
     config: RestorationConfig,
+    /// The constant `e` of the total variation.
+    smoothness: f32,
 }
+
+/// `e` for inputs whose range is 1.
+const SMOOTHNESS: f64 = 1e-6;
 
 impl std::fmt::Debug for Restoration {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -69,8 +84,18 @@ impl Restoration {
     /// # Errors
     /// [`PredictError::Setting`] as [`RestorationConfig::validate`].
     pub fn new(model: Arc<dyn VariationalModel>, config: RestorationConfig) -> Result<Self, PredictError> {
+        Self::for_width(model, config, 1.0)
+    }
+
+    /// The same for inputs whose range is `width` instead of 1.
+    pub(crate) fn for_width(
+        model: Arc<dyn VariationalModel>,
+        config: RestorationConfig,
+        width: f64,
+    ) -> Result<Self, PredictError> {
         config.validate().map_err(|error| error.within("restoration"))?;
-        Ok(Self { model, config })
+        let smoothness = (SMOOTHNESS * width * width) as f32;
+        Ok(Self { model, config: config.scaled(width), smoothness })
     }
 
     /// Restores images `[n, c, h, w]`.
@@ -92,7 +117,7 @@ impl Restoration {
             let by_divergence = found.by_divergence.ok_or_else(missing)?;
             let by_reconstruction = found.by_reconstruction.ok_or_else(missing)?;
             let change: Vec<f32> = restored.iter().zip(start).map(|(a, b)| a - b).collect();
-            let variation = total_variation_gradient(&change, shape.height, shape.width);
+            let variation = total_variation_gradient(&change, self.smoothness, shape.height, shape.width);
             for (k, own) in restored.iter_mut().enumerate() {
                 let slope = by_reconstruction[k] + by_divergence[k] * beta + weight * variation[k];
                 *own -= (rate * slope).clamp(-limit, limit);
@@ -109,8 +134,8 @@ impl Restoration {
 }
 
 /// Gradient of the isotropic total variation `sum sqrt(dx^2 + dy^2 + e)` of planes, with forward
-/// differences and `e` = 1e-6, which makes it smooth at 0.
-fn total_variation_gradient(planes: &[f32], height: usize, width: usize) -> Vec<f32> {
+/// differences; `e` makes it smooth at 0.
+fn total_variation_gradient(planes: &[f32], e: f32, height: usize, width: usize) -> Vec<f32> {
     let mut gradient = vec![0.0; planes.len()];
     for (plane, gradient) in
         planes.chunks_exact((height * width).max(1)).zip(gradient.chunks_exact_mut((height * width).max(1)))
@@ -120,7 +145,7 @@ fn total_variation_gradient(planes: &[f32], height: usize, width: usize) -> Vec<
                 let at = row * width + column;
                 let right = if column + 1 < width { plane[at + 1] - plane[at] } else { 0.0 };
                 let down = if row + 1 < height { plane[at + width] - plane[at] } else { 0.0 };
-                let length = (right * right + down * down + 1e-6).sqrt();
+                let length = (right * right + down * down + e).sqrt();
                 gradient[at] -= (right + down) / length;
                 if column + 1 < width {
                     gradient[at + 1] += right / length;
@@ -170,7 +195,7 @@ mod tests {
             }
             sum
         };
-        let gradient = total_variation_gradient(&plane, h, w);
+        let gradient = total_variation_gradient(&plane, 1e-6, h, w);
         for k in 0..plane.len() {
             let moved = |delta: f32| {
                 let mut plane = plane.clone();

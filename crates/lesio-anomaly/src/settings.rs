@@ -4,7 +4,7 @@ use lesio_settings::{SettingError, setters};
 use serde::{Deserialize, Serialize};
 
 use crate::gradient::GradientConfig;
-use crate::projection::ProjectionConfig;
+use crate::projection::{ProjectionConfig, check_range};
 use crate::restoration::RestorationConfig;
 
 /// The settings of all predictors that have any.
@@ -12,6 +12,12 @@ use crate::restoration::RestorationConfig;
 #[non_exhaustive]
 #[serde(default)]
 pub struct PredictorSettings {
+    /// The range of the model's inputs, within a million. Default `None`: a localizer takes that to which its preprocessing
+    /// clips; without either, a range of width 1 is assumed. The structural similarity is that of images brought from
+    /// this range to [0, 1]. Noise, steps and weights of the other settings are for a range of width 1, and are scaled to
+    /// this one, so that a model of images from -1 to 1 gives the maps of the same model of images from 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub range: Option<[f32; 2]>,
     /// Of the gradients.
     pub gradient: GradientConfig,
     /// Of the projection.
@@ -21,17 +27,34 @@ pub struct PredictorSettings {
 }
 
 setters!(PredictorSettings {
+    range: Option<[f32; 2]>,
     gradient: GradientConfig,
     projection: ProjectionConfig,
     restoration: RestorationConfig,
 });
 
 impl PredictorSettings {
+    pub(crate) fn check_range(&self) -> Result<(), SettingError> {
+        self.range.map_or(Ok(()), check_range)
+    }
+
+    /// The range of the model's inputs that predictors assume.
+    pub(crate) fn inputs(&self) -> [f32; 2] {
+        self.range.unwrap_or([0.0, 1.0])
+    }
+
+    /// The width of that range.
+    pub(crate) fn width(&self) -> f64 {
+        let [low, high] = self.inputs().map(f64::from);
+        high - low
+    }
+
     /// Checks every setting.
     ///
     /// # Errors
     /// [`SettingError`] for a number out of the range stated with its field.
     pub fn validate(&self) -> Result<(), SettingError> {
+        self.check_range()?;
         self.gradient.validate().map_err(|error| error.within("gradient"))?;
         self.projection.validate().map_err(|error| error.within("projection"))?;
         self.restoration.validate().map_err(|error| error.within("restoration"))
@@ -47,7 +70,7 @@ mod tests {
     fn settings_that_cannot_be_are_named() {
         assert_eq!(PredictorSettings::default().validate(), Ok(()));
         type Change = fn(&mut PredictorSettings, f64);
-        let numbers: [(&str, Change); 10] = [
+        let numbers: [(&str, Change); 11] = [
             ("gradient.smoothing", |own, value| own.gradient.smoothing = value),
             ("gradient.deviation", |own, value| own.gradient.deviation = value),
             ("projection.rate", |own, value| own.projection.rate = value),
@@ -55,8 +78,9 @@ mod tests {
             ("projection.step_rule.bounded.largest", |own, largest| {
                 own.projection.step_rule = StepRule::Bounded { largest };
             }),
-            ("projection.range", |own, value| own.projection.range[0] = value as f32),
-            ("projection.range", |own, value| own.projection.range[1] = value as f32),
+            ("projection.range", |own, value| own.projection.range = Some([value as f32, 1.0])),
+            ("projection.range", |own, value| own.projection.range = Some([0.0, value as f32])),
+            ("range", |own, value| own.range = Some([0.0, value as f32])),
             ("restoration.rate", |own, value| own.restoration.rate = value),
             ("restoration.total_variation", |own, value| own.restoration.total_variation = value),
             ("restoration.largest_change", |own, value| own.restoration.largest_change = value as f32),

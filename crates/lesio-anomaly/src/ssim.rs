@@ -2,18 +2,18 @@
 
 use rayon::prelude::*;
 
-/// Radius and standard deviation of the Gaussian window, and the constants for values of about
-/// [0, 1]: those of Wang et al. 2004, "Image quality assessment".
+/// Radius and standard deviation of the Gaussian window, and the constants for values of [0, 1]: those of Wang et al. 2004,
+/// "Image quality assessment".
 const RADIUS: usize = 5;
 const DEVIATION: f64 = 1.5;
 const C1: f64 = 0.01 * 0.01;
 const C2: f64 = 0.03 * 0.03;
 
-/// `1 - SSIM` of each pixel of planes `[.., h, w]`, between 0 and 2. The window is cut at the border
-/// and its weights scaled to sum to 1 there.
+/// `1 - SSIM` of each pixel of two images with planes `[.., h, w]`, whose values are brought from a range to [0, 1]; between
+/// 0 and 2 for values in the range. The window is cut at the border and its weights scaled to sum to 1 there.
 ///
 /// Moments are taken in f64: in f32 the variance of a bright, flat region would be lost in rounding.
-pub(crate) fn dissimilarity(x: &[f32], y: &[f32], height: usize, width: usize) -> Vec<f32> {
+pub(crate) fn dissimilarity([x, y]: [&[f32]; 2], range: [f32; 2], height: usize, width: usize) -> Vec<f32> {
     let mut out = vec![0.0; x.len()];
     let pixels = height * width;
     if pixels == 0 {
@@ -21,13 +21,15 @@ pub(crate) fn dissimilarity(x: &[f32], y: &[f32], height: usize, width: usize) -
     }
     out.par_chunks_exact_mut(pixels)
         .zip(x.par_chunks_exact(pixels).zip(y.par_chunks_exact(pixels)))
-        .for_each(|(out, (x, y))| plane(out, x, y, height, width));
+        .for_each(|(out, (x, y))| plane(out, [x, y], range, height, width));
     out
 }
 
-fn plane(out: &mut [f32], x: &[f32], y: &[f32], height: usize, width: usize) {
+fn plane(out: &mut [f32], [x, y]: [&[f32]; 2], range: [f32; 2], height: usize, width: usize) {
+    let [low, high] = range.map(f64::from);
+    let scaled = |value: f32| (f64::from(value) - low) / (high - low);
     let mean_of = |value: &dyn Fn(f64, f64) -> f64| {
-        let values: Vec<f64> = x.iter().zip(y).map(|(&x, &y)| value(f64::from(x), f64::from(y))).collect();
+        let values: Vec<f64> = x.iter().zip(y).map(|(&x, &y)| value(scaled(x), scaled(y))).collect();
         blur(&values, height, width)
     };
     let (mean_x, mean_y) = (mean_of(&|x, _| x), mean_of(&|_, y| y));
@@ -71,14 +73,16 @@ fn pass(values: &[f64], lines: usize, length: usize, line_step: usize, step: usi
 mod tests {
     use super::*;
 
+    const UNIT: [f32; 2] = [0.0, 1.0];
+
     #[test]
     fn equal_images_are_similar_and_inverted_ones_are_not() {
         let x: Vec<f32> = (0..15 * 9).map(|k| ((k * 7) % 11) as f32 / 11.0).collect();
-        assert!(dissimilarity(&x, &x, 15, 9).iter().all(|d| d.abs() < 1e-4));
+        assert!(dissimilarity([&x, &x], UNIT, 15, 9).iter().all(|d| d.abs() < 1e-4));
         let inverted: Vec<f32> = x.iter().map(|v| 1.0 - v).collect();
-        assert!(dissimilarity(&x, &inverted, 15, 9).iter().all(|d| *d > 1.0));
-        assert_eq!(dissimilarity(&[0.5], &[0.5], 1, 1), [0.0]);
-        assert!(dissimilarity(&[], &[], 0, 5).is_empty());
+        assert!(dissimilarity([&x, &inverted], UNIT, 15, 9).iter().all(|d| *d > 1.0));
+        assert_eq!(dissimilarity([&[0.5], &[0.5]], UNIT, 1, 1), [0.0]);
+        assert!(dissimilarity([&[], &[]], UNIT, 0, 5).is_empty());
     }
 
     /// The definition, pixel by pixel: weighted moments of the window around each.
@@ -116,7 +120,7 @@ mod tests {
             let value = |k: usize, p: usize| offset + ((k * p + k / 5) % 17) as f32 / 17.0;
             let x: Vec<f32> = (0..height * width).map(|k| value(k, 7)).collect();
             let y: Vec<f32> = (0..height * width).map(|k| 0.7 * value(k, 7) + 0.3 * value(k, 3)).collect();
-            let found = dissimilarity(&x, &y, height, width);
+            let found = dissimilarity([&x, &y], UNIT, height, width);
             for (found, expected) in found.iter().zip(defined(&x, &y, height, width)) {
                 assert!((f64::from(*found) - expected).abs() < tolerance, "{found} {expected}");
             }

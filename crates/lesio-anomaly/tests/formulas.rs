@@ -4,12 +4,15 @@
 
 mod support;
 
+use std::sync::Arc;
+
 use lesio_anomaly::{
     GradientConfig, Predictor, PredictorName, PredictorSettings, Projection, ProjectionConfig, ProjectionMap,
     ProjectionTrace, Restoration, RestorationConfig, StepRule, predictor_over,
 };
-use lesio_nn::random;
-use support::{CHANNELS, HEIGHT, Images, Linear, SIZE, WIDTH, linear, small_images};
+use lesio_nn::{ImageBatch, Shape, random};
+use lesio_vae::{ImageGradients, ModelError, Posterior, Reconstructor, RequestedGradients, VariationalModel};
+use support::{CHANNELS, HEIGHT, Images, Linear, SHAPE, SIZE, WIDTH, linear, small_images};
 
 const PIXELS: usize = HEIGHT * WIDTH;
 
@@ -159,7 +162,7 @@ fn smoothgrad_averages_over_its_copies() {
 
 fn projection(change: impl FnOnce(&mut ProjectionConfig)) -> Projection {
     let mut config = ProjectionConfig::default();
-    config.range = [-100.0, 100.0];
+    config.range = Some([-100.0, 100.0]);
     (config.rate, config.step_rule) = (0.05, StepRule::Fixed);
     change(&mut config);
     Projection::new(linear(), config).unwrap()
@@ -168,13 +171,14 @@ fn projection(change: impl FnOnce(&mut ProjectionConfig)) -> Projection {
 /// `x - a dE/dx (x - y)^2`, with the whole gradient.
 fn projected(model: &Linear, config: &ProjectionConfig, x: &[f32], start: &[f32]) -> Vec<f32> {
     let (y, gradient) = (model.expected(x), model.by_reconstruction(x));
+    let [low, high] = config.range.unwrap();
     (0..SIZE)
         .map(|k| {
             let away = f64::from(x[k]) - f64::from(start[k]);
             let sign = if away == 0.0 { 0.0 } else { away.signum() };
             let slope = gradient[k] + config.distance * sign;
             let next = f64::from(x[k]) - config.rate * slope * (f64::from(x[k]) - y[k]).powi(2);
-            next.clamp(f64::from(config.range[0]), f64::from(config.range[1])) as f32
+            next.clamp(f64::from(low), f64::from(high)) as f32
         })
         .collect()
 }
@@ -187,7 +191,7 @@ fn one_projection_step_without_distance_is_the_formula() {
     for (trace, x) in traces.iter().zip(images.0.chunks(SIZE)) {
         let config = {
             let mut c = ProjectionConfig::default();
-            (c.range, c.rate, c.distance) = ([-100.0, 100.0], 0.05, 0.0);
+            (c.range, c.rate, c.distance) = (Some([-100.0, 100.0]), 0.05, 0.0);
             c
         };
         let next = projected(&model, &config, x, x);
@@ -211,7 +215,7 @@ fn one_projection_step_without_distance_is_the_formula() {
 fn projection_follows_its_formula_with_distance_and_clamp() {
     let (model, images) = (Linear::new(), small_images(2));
     let change = |config: &mut ProjectionConfig| {
-        (config.steps, config.distance, config.range) = (4, 2.0, [0.1, 0.9]);
+        (config.steps, config.distance, config.range) = (4, 2.0, Some([0.1, 0.9]));
     };
     let mut config = ProjectionConfig::default();
     config.rate = 0.05;
@@ -381,6 +385,112 @@ fn one_restoration_step_is_the_gradient() {
     assert_close("restoration", &restoration.score(images.batch()).unwrap(), &expected, 1e-3);
 }
 
+/// The same model of images from -1 to 1.
+struct Stretched(Arc<dyn VariationalModel>);
+
+fn stretched(images: &[f32]) -> Vec<f32> {
+    images.iter().map(|value| 2.0 * value - 1.0).collect()
+}
+
+impl Stretched {
+    fn inner(images: ImageBatch<'_>) -> Images {
+        Images(images.values().iter().map(|value| 0.5 * (value + 1.0)).collect(), images.shape())
+    }
+}
+
+impl Reconstructor for Stretched {
+    fn image_shape(&self) -> Shape {
+        self.0.image_shape()
+    }
+
+    fn reconstruct(&self, images: ImageBatch<'_>) -> Result<Vec<f32>, ModelError> {
+        Ok(stretched(&self.0.reconstruct(Self::inner(images).batch())?))
+    }
+}
+
+impl VariationalModel for Stretched {
+    fn encode(&self, images: ImageBatch<'_>) -> Result<Posterior, ModelError> {
+        self.0.encode(Self::inner(images).batch())
+    }
+
+    fn decode(&self, latent: &[f32]) -> Result<Vec<f32>, ModelError> {
+        Ok(stretched(&self.0.decode(latent)?))
+    }
+
+    fn beta(&self) -> f64 {
+        self.0.beta()
+    }
+
+    fn gradients(
+        &self,
+        images: ImageBatch<'_>,
+        requested: RequestedGradients,
+    ) -> Result<ImageGradients, ModelError> {
+        let mut found = self.0.gradients(Self::inner(images).batch(), requested)?;
+        found.mean = stretched(&found.mean);
+        for gradient in [&mut found.by_divergence, &mut found.by_reconstruction].into_iter().flatten() {
+            gradient.iter_mut().for_each(|value| *value *= 0.5);
+        }
+        Ok(found)
+    }
+}
+
+/// A range of inputs is a choice of units: it scales maps, and changes nothing else.
+#[test]
+fn inputs_of_another_range_give_the_same_maps() {
+    let images = small_images(2);
+    let wide = Images(stretched(&images.0), SHAPE);
+    let (mut unit, mut own) = (settings(), settings());
+    (unit.range, own.range) = (Some([0.0, 1.0]), Some([-1.0, 1.0]));
+    for settings in [&mut unit, &mut own] {
+        settings.gradient.copies = 3;
+        settings.projection.steps = 10;
+        settings.restoration.steps = 10;
+    }
+    let factors = [
+        (PredictorName::PixelL1, 2.0),
+        (PredictorName::PixelL2, 4.0),
+        (PredictorName::PixelNll, 1.0),
+        (PredictorName::PixelSsim, 1.0),
+        (PredictorName::GradKl, 0.5),
+        (PredictorName::GradRec, 0.5),
+        (PredictorName::GradElbo, 0.5),
+        (PredictorName::CombiProduct, 1.0),
+        (PredictorName::CombiSum, 1.0),
+        (PredictorName::Projection, 2.0),
+        (PredictorName::ProjectionReconstruction, 2.0),
+        (PredictorName::Restoration, 2.0),
+    ];
+    for (name, factor) in factors {
+        let expected: Vec<f64> =
+            score(name, &unit, &images).iter().map(|&value| factor * f64::from(value)).collect();
+        let model: Arc<dyn VariationalModel> = Arc::new(Stretched(linear()));
+        let found = predictor_over(name, model, &own).unwrap().score(wide.batch()).unwrap();
+        assert!(expected.iter().any(|&value| value > 1e-3), "{name} says nothing");
+        assert_close(&name.to_string(), &found, &expected, 2e-3);
+    }
+}
+
+/// Without a range, pixels stay within the image's own.
+#[test]
+fn a_projection_leaves_inputs_beyond_0_to_1_where_they_are() {
+    let images = small_images(2);
+    let wide = Images(stretched(&images.0), SHAPE);
+    let model: Arc<dyn VariationalModel> = Arc::new(Stretched(linear()));
+    let mut config = ProjectionConfig::default();
+    config.steps = 1;
+    let traces = Projection::new(model, config).unwrap().project(wide.batch()).unwrap();
+    for (trace, start) in traces.iter().zip(wide.0.chunks(SIZE)) {
+        let moved = trace.projected.iter().zip(start).map(|(end, start)| (end - start).abs());
+        assert!(moved.fold(0.0, f32::max) <= 0.0201);
+    }
+    // A file of an earlier version states [0, 1] for every model.
+    let read = |text: &str| serde_json::from_str::<ProjectionConfig>(text).unwrap().range;
+    assert_eq!(read(r#"{"range": [0.0, 1.0]}"#), None);
+    assert_eq!(read(r#"{"range": [-1.0, 1.0]}"#), Some([-1.0, 1.0]));
+    assert_eq!((read("{}"), read(r#"{"range": null}"#)), (None, None));
+}
+
 #[test]
 fn settings_out_of_range_are_refused() {
     let refused = |name, change: &dyn Fn(&mut PredictorSettings)| {
@@ -388,13 +498,14 @@ fn settings_out_of_range_are_refused() {
         change(&mut settings);
         predictor_over(name, linear(), &settings).err().map(|error| error.to_string())
     };
-    let faults: [(PredictorName, &dyn Fn(&mut PredictorSettings), &str); 8] = [
+    let faults: [(PredictorName, &dyn Fn(&mut PredictorSettings), &str); 9] = [
+        (PredictorName::PixelSsim, &|s| s.range = Some([1.0, 1.0]), "range"),
         (PredictorName::GradKl, &|s| s.gradient.smoothing = 1e18, "smoothing"),
         (PredictorName::GradRec, &|s| s.gradient.smoothing = f64::NAN, "smoothing"),
         (PredictorName::CombiSum, &|s| s.gradient.deviation = -1.0, "deviation"),
         (PredictorName::Projection, &|s| s.projection.rate = f64::INFINITY, "rate"),
-        (PredictorName::Projection, &|s| s.projection.range = [1.0, 0.0], "range"),
-        (PredictorName::Projection, &|s| s.projection.range = [f32::NAN, 0.0], "range"),
+        (PredictorName::Projection, &|s| s.projection.range = Some([1.0, 0.0]), "range"),
+        (PredictorName::Projection, &|s| s.projection.range = Some([f32::NAN, 0.0]), "range"),
         (PredictorName::ProjectionReconstruction, &|s| s.projection.stop = Some(f64::NAN), "stop"),
         (PredictorName::Restoration, &|s| s.restoration.largest_change = -0.1, "largest_change"),
     ];
