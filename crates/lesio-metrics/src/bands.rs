@@ -100,6 +100,10 @@ fn band(
 /// Most places of a band: curves of every replicate are kept at each.
 const MOST_POINTS: usize = 10_000;
 
+/// How far, relatively, a rate times a count may lie from its whole number: .14 * 100 lies above 14, .58 * 100 below
+/// 58.
+const ROUNDING: f64 = 1e-12;
+
 /// Refuses a number of places of which there is no band.
 fn check_points(points: usize) -> Result<usize, SettingError> {
     in_range("number of points", points, 2..=MOST_POINTS).map(|()| points)
@@ -110,9 +114,10 @@ fn sensitivities(pixels: &Resampled<'_>, rates: &[f64]) -> Option<Vec<f64>> {
     let (positives, negatives) = pixels.totals()?;
     let mut values = Vec::with_capacity(rates.len());
     for bin in pixels.bins() {
-        let end = bin.false_positives + bin.negatives;
+        // A rate that is reached at the end of the bin belongs to the next, above what rises between them.
+        let end = (bin.false_positives + bin.negatives) * (1.0 - ROUNDING);
         while let Some(target) = rates.get(values.len()).map(|rate| rate * negatives).filter(|t| *t < end) {
-            let part = (target - bin.false_positives) / bin.negatives;
+            let part = ((target - bin.false_positives) / bin.negatives).max(0.0);
             values.push((bin.true_positives + part * bin.positives) / positives);
         }
     }
@@ -125,11 +130,13 @@ fn precisions(pixels: &Resampled<'_>, recalls: &[f64]) -> Option<Vec<f64>> {
     let (positives, negatives) = pixels.totals()?;
     let mut values = Vec::with_capacity(recalls.len());
     for bin in pixels.bins().filter(|bin| bin.positives > 0.0) {
-        let end = bin.true_positives + bin.positives;
+        // A recall that is reached at the end of the bin needs no lower score.
+        let end = (bin.true_positives + bin.positives) * (1.0 + ROUNDING);
         while let Some(target) =
             recalls.get(values.len()).map(|recall| recall * positives).filter(|t| *t <= end)
         {
-            let part = if bin.is_tied { 1.0 } else { (target - bin.true_positives) / bin.positives };
+            let mixed = ((target - bin.true_positives) / bin.positives).min(1.0);
+            let part = if bin.is_tied { 1.0 } else { mixed };
             values.push(bin.precision(part));
         }
     }
@@ -140,7 +147,7 @@ fn precisions(pixels: &Resampled<'_>, recalls: &[f64]) -> Option<Vec<f64>> {
 
 #[cfg(test)]
 mod tests {
-    use crate::{BootstrapConfig, MetricError, PatientPixels};
+    use crate::{BootstrapConfig, MetricError, PatientPixels, RankedPatients};
 
     fn patients() -> PatientPixels {
         let mut pixels = PatientPixels::new();
@@ -176,6 +183,45 @@ mod tests {
             let reached = curve.partition_point(|p| p.recall < point.x);
             let value = curve[reached.min(curve.len() - 1)].precision;
             assert!(point.lower <= value + 0.02 && value - 0.02 <= point.upper, "{point:?} {value}");
+        }
+    }
+
+    /// Patients of equal pixels: every replicate is the curve itself.
+    fn equal_patients(scores: &[f32], truth: &[bool]) -> RankedPatients {
+        let mut pixels = PatientPixels::new();
+        for patient in ["a", "b"] {
+            pixels.update(patient, scores, truth).unwrap();
+        }
+        pixels.rank().unwrap()
+    }
+
+    #[test]
+    fn rounding_moves_no_place_to_another_score() {
+        let config = BootstrapConfig::new(3).replicates(5);
+        // Fifty positives; the one negative lies between the seventh and the eighth.
+        let mut scores: Vec<f32> = (0..50u8).map(|i| f32::from(50 - i)).collect();
+        let mut truth = vec![true; 50];
+        scores.push(43.5);
+        truth.push(false);
+        let band = equal_patients(&scores, &truth).precision_recall_band(100, &config).unwrap();
+        for (point, percent) in band.points.iter().zip(1usize..) {
+            let found = percent.div_ceil(2);
+            let expected = found as f64 / (found + usize::from(found > 7)) as f64;
+            assert_eq!((point.lower, point.upper), (expected, expected), "{percent} %");
+        }
+
+        // Fifty negatives; the two positives lie between the 29th and the 30th, and below all.
+        let truth: Vec<bool> = (0..52).map(|i| i >= 50).collect();
+        scores[50] = 21.5;
+        scores.push(0.5);
+        let band = equal_patients(&scores, &truth).roc_band(101, &config).unwrap();
+        for (point, percent) in band.points.iter().zip(0..) {
+            let expected = match percent {
+                0..58 => 0.0,
+                58..100 => 0.5,
+                _ => 1.0,
+            };
+            assert_eq!((point.lower, point.upper), (expected, expected), "{percent} %");
         }
     }
 

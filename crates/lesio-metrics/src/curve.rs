@@ -128,24 +128,29 @@ impl RocThinning {
 pub(crate) struct PrecisionRecallThinning {
     kept: Vec<PrecisionRecallPoint>,
     positives: u64,
-    spacing: f64,
-    next_recall: f64,
+    /// Number of intervals between equally spaced recalls.
+    intervals: u64,
+    /// The lowest multiple of the spacing that was not yet reached.
+    next: u64,
 }
 
 impl PrecisionRecallThinning {
     pub(crate) fn new(points: usize, positives: u64) -> Self {
-        let spacing = 1.0 / points.saturating_sub(1).max(1) as f64;
-        Self { kept: Vec::new(), positives, spacing, next_recall: 0.0 }
+        let intervals = points.saturating_sub(1).max(1) as u64;
+        Self { kept: Vec::new(), positives, intervals, next: 0 }
     }
 
     pub(crate) fn add(&mut self, step: &Step) {
         let found = step.true_positives();
-        let recall = found as f64 / self.positives as f64;
-        if recall >= self.next_recall || found == self.positives {
+        // In integers: a recall over the spacing may lie just below its multiple, which would then count twice.
+        let reached = u128::from(found) * u128::from(self.intervals);
+        let positives = u128::from(self.positives);
+        if reached >= u128::from(self.next) * positives {
+            let recall = found as f64 / self.positives as f64;
             let precision = found as f64 / (found + step.false_positives()) as f64;
             self.kept.push(PrecisionRecallPoint { threshold: keys::score(step.key), recall, precision });
-            // The first multiple of the spacing not yet passed.
-            self.next_recall = ((recall / self.spacing).floor() + 1.0) * self.spacing;
+            // At most `intervals + 1`, which fits: `intervals` is below the largest `usize`.
+            self.next = (reached / positives) as u64 + 1;
         }
     }
 
@@ -208,6 +213,31 @@ mod tests {
         }
         let roc = ranked.roc(200);
         assert!((trapezoids(&roc.points) - roc.area).abs() < 0.02);
+    }
+
+    #[test]
+    fn recalls_are_kept_once_each_however_they_round() {
+        for positives in (1..=60u16).chain([398]) {
+            let mut pixels = PixelCurve::new();
+            let scores: Vec<f32> = (0..=positives).map(f32::from).collect();
+            // The lowest is the only negative.
+            let truth: Vec<bool> = scores.iter().map(|&score| score > 0.0).collect();
+            pixels.update(&scores, &truth).unwrap();
+            let ranked = pixels.rank().unwrap();
+            for points in (0..=60).chain([200]) {
+                let curve = ranked.precision_recall(points);
+                assert!(curve.points.len() <= points.max(2), "{points} of {positives}");
+                let kept: Vec<usize> =
+                    curve.points.iter().map(|p| (p.recall * f64::from(positives)).round() as usize).collect();
+                // The first score, and the first to reach each multiple of the spacing.
+                let intervals = points.saturating_sub(1).max(1);
+                let reaching = |multiple: usize| (multiple * usize::from(positives)).div_ceil(intervals);
+                let mut expected: Vec<usize> =
+                    std::iter::once(1).chain((1..=intervals).map(reaching)).collect();
+                expected.dedup();
+                assert_eq!(kept, expected, "{points} of {positives}");
+            }
+        }
     }
 
     #[test]

@@ -35,7 +35,8 @@ pub struct LesionMatching {
     pub connectivity: Connectivity,
     /// Which pairs may be matched.
     pub overlap: OverlapRule,
-    /// True lesions of fewer voxels are left out; a predicted region that overlaps only such lesions is ignored.
+    /// True lesions of fewer voxels are left out; a predicted region that overlaps only such lesions is ignored,
+    /// however little it overlaps them.
     pub minimum_lesion: u64,
     /// Predicted regions of fewer voxels are left out.
     pub minimum_prediction: u64,
@@ -180,15 +181,15 @@ fn matched(regions: &Regions, lesions: &Regions, config: &LesionMatching) -> Les
 
     let counted = |lesion: usize| lesions.sizes[lesion] >= config.minimum_lesion;
     let mut candidates = vec![Vec::new(); lesions.count()];
-    let mut excused = vec![false; regions.count()];
-    for &(_, lesion, region) in &pairs {
-        if counted(lesion) {
-            candidates[lesion].push(region);
-        } else {
-            excused[region] = true;
-        }
+    for &(_, lesion, region) in pairs.iter().filter(|pair| counted(pair.1)) {
+        candidates[lesion].push(region);
     }
-    for &region in candidates.iter().flatten() {
+    // Every overlap matters here, not only the pairs: the rule says what matches, not what a region is excused by.
+    let mut excused = vec![false; regions.count()];
+    for &(_, region) in shared.keys().filter(|overlap| !counted(overlap.0)) {
+        excused[region] = true;
+    }
+    for &(_, region) in shared.keys().filter(|overlap| counted(overlap.0)) {
         excused[region] = false;
     }
 
@@ -313,6 +314,25 @@ mod tests {
         assert_eq!((large.lesions, large.predictions, large.matched), (1, 1, 1));
         let sure = counts(&any_voxel().minimum_prediction(2));
         assert_eq!((sure.lesions, sure.predictions, sure.matched), (2, 1, 1));
+    }
+
+    #[test]
+    fn only_lesions_left_out_excuse_a_region_whatever_the_rule() {
+        let by = |rule, truth: &str, prediction: &str| {
+            let config = LesionMatching::new(Connectivity::Face, rule).minimum_lesion(5);
+            let (truth, prediction) = (picture(&[truth]), picture(&[prediction]));
+            let counts = LesionCounts::between(prediction.view(), truth.view(), &config).unwrap();
+            (counts.lesions, counts.predictions, counts.matched)
+        };
+        let half = OverlapRule::IntersectionOverUnion(0.5);
+        // The first region lies over a small lesion, too large to match it; the second over nothing.
+        let over_small = ("###.......", "######.###");
+        assert_eq!(by(half, over_small.0, over_small.1), (0, 1, 0));
+        assert_eq!(by(OverlapRule::AnyVoxel, over_small.0, over_small.1), (0, 1, 0));
+        // It would match the small lesion, but touches a large one, too.
+        let over_both = ("###.##########", "#####.........");
+        assert_eq!(by(half, over_both.0, over_both.1), (1, 1, 0));
+        assert_eq!(by(OverlapRule::AnyVoxel, over_both.0, over_both.1), (1, 1, 1));
     }
 
     #[test]

@@ -111,7 +111,9 @@ impl ValidationPixels {
         let mut normal = self.pixels.clone().into_keys().negatives;
         keys::sort(&mut normal);
         let lowest = normal.first().ok_or(MetricError::Empty { what: "normal validation pixels" })?;
-        let allowed = (rate * normal.len() as f64).floor() as usize;
+        // A product such as .29 * 100 may lie just below its whole number.
+        let allowed = (rate * normal.len() as f64 * (1.0 + 1e-12)).floor() as usize;
+        let allowed = allowed.min(normal.len());
         // The highest score that must stay negative is the one after the `allowed` highest; ties go with it.
         Ok(match normal.len().checked_sub(allowed + 1).and_then(|i| normal.get(i)) {
             Some(&excluded) => keys::score(excluded).next_up(),
@@ -137,6 +139,18 @@ mod tests {
             // The next lower threshold would be too low, unless everything is positive already.
             let lower = positive(threshold.next_down());
             assert!(lower == 10 || lower as f64 > rate * 10.0, "{rate}");
+        }
+    }
+
+    #[test]
+    fn no_pixel_of_the_rate_is_lost_by_rounding() {
+        let mut pixels = ValidationPixels::new();
+        pixels.update_normal((0..100u8).map(f32::from)).unwrap();
+        for allowed in 0..=100u8 {
+            let rule = ThresholdRule::FalsePositiveRate(f64::from(allowed) / 100.0);
+            let threshold = pixels.choose(rule).unwrap().value();
+            let positive = (0..100u8).filter(|&score| f32::from(score) >= threshold).count();
+            assert_eq!(positive, usize::from(allowed));
         }
     }
 
