@@ -107,7 +107,10 @@ impl Preprocessing {
             return Ok(Some(turn.apply(mask.reversed_axes().insert_axis(Axis(2)))));
         }
         let spacing = turn.source.map(|axis| scan.geometry().spacing()[axis]);
-        let of = |view: ArrayView3<'_, f32>| rule.of_turned(&turn.view(view), self.plane, spacing).map(Some);
+        let of = |view: ArrayView3<'_, f32>| {
+            let mask = rule.of_turned(&turn.view(view), self.plane, spacing);
+            mask.map(Some).map_err(|error| turn.undo_error(error, scan.grid()))
+        };
         if scan.channels() == 1 {
             return of(data.index_axis(Axis(0), 0));
         }
@@ -146,9 +149,12 @@ fn each_scaled(
     }
     for (channel, values) in scan.data().outer_iter().enumerate() {
         each(channel, &turn.view(values), mask.map(|mask| &**mask)).map_err(|error| match error {
-            PreprocessError::Image(error) => scan.in_channel(channel, error).into(),
+            PreprocessError::Image(error) => {
+                scan.in_channel(channel, turn.undo_error(error, scan.grid())).into()
+            }
             PreprocessError::Training { index, source } => {
-                PreprocessError::Training { index, source: scan.in_channel(channel, source) }
+                let source = scan.in_channel(channel, turn.undo_error(source, scan.grid()));
+                PreprocessError::Training { index, source }
             }
             other => other,
         })?;

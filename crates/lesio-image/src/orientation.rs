@@ -5,6 +5,8 @@ use std::fmt;
 use ndarray::{Array3, ArrayView3, ArrayViewMut3, Axis};
 use serde::{Deserialize, Serialize};
 
+use crate::error::ImageError;
+
 /// The anatomical direction in which a voxel axis increases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum AxisCode {
@@ -228,6 +230,21 @@ impl Turn {
         let mut back = [0; 3];
         self.source.iter().enumerate().for_each(|(axis, &source)| back[source] = axis);
         turned.permuted_axes(back)
+    }
+
+    /// An error about a turned array of this shape, with the index in the array itself.
+    pub(crate) fn undo_error(&self, error: ImageError, shape: [usize; 3]) -> ImageError {
+        match error {
+            ImageError::NonFiniteVoxels { count, first } if first.len() == 3 => {
+                let mut own = vec![0; 3];
+                for (axis, index) in first.into_iter().enumerate() {
+                    let source = self.source[axis];
+                    own[source] = if self.flip[axis] { shape[source] - 1 - index } else { index };
+                }
+                ImageError::NonFiniteVoxels { count, first: own }
+            }
+            other => other,
+        }
     }
 
     fn flipped(&self) -> impl Iterator<Item = Axis> {

@@ -256,6 +256,22 @@ fn what_cannot_be_prepared_has_a_name() {
         fitted.prepare(&Volume::new(nan, Geometry::default()).into()).unwrap_err(),
         PreprocessError::Image(ImageError::NonFiniteVoxels { count: 1, first }) if first == [3, 4, 5]
     ));
+    // In an order of voxels that is not that of the network: the index is that of the array.
+    let plain = Preprocessing::new([16, 16]).intensity(Intensity::ZScore(ZScore::plain())).fit([&good]).unwrap();
+    for orientation in ["LAS", "SLP", "IAR"] {
+        let mut turned = head(1.0, 0.0, 0.0).reoriented(&orientation.parse().unwrap());
+        turned.data_mut()[[3, 4, 5]] = f32::NAN;
+        let turned = Scan::from(turned);
+        for fitted in [&fitted, &plain] {
+            assert!(
+                matches!(
+                    fitted.prepare(&turned).unwrap_err(),
+                    PreprocessError::Image(ImageError::NonFiniteVoxels { count: 1, first }) if first == [3, 4, 5]
+                ),
+                "{orientation}"
+            );
+        }
+    }
     let dark = ForegroundMask::new().threshold(lesio_image::Threshold::Above(1e6));
     let none = Preprocessing::new([16, 16]).foreground(Foreground::Mask(dark)).fit([&good]).unwrap();
     let error = none.prepare(&good).unwrap_err();
