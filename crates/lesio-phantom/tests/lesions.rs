@@ -69,6 +69,41 @@ fn no_contrast_changes_nothing() {
     }
 }
 
+/// A truth without a change could be found by nobody.
+#[test]
+fn a_lesion_that_changes_nothing_is_refused() {
+    let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(1);
+    let noise =
+        Array3::from_shape_simple_fn((16, 16, 12), || 100.0 + 5.0 * random.sample::<f32, _>(StandardNormal));
+    let constant = |value: f32| Array3::from_elem((16, 16, 12), value);
+    let ball = |kind, radius| {
+        LesionConfig::new(kind, 0.5).radius(radius, radius).irregularity(0.0).elongation(1.0).edge(0.0)
+    };
+    let refused = [
+        // Of one voxel: the center does not move, and one value has no texture.
+        (noise.clone(), ball(LesionKind::Displaced, 0.3).count(2)),
+        (noise.clone(), ball(LesionKind::Textured, 0.25).truth_fraction(0.25)),
+        // The voxels around the center move, but are not of the truth.
+        (noise.clone(), ball(LesionKind::Displaced, 0.8)),
+        // The tissue is the background, or the lowest value.
+        (constant(-5.0), ball(LesionKind::Bright, 3.0)),
+        (constant(100.0), ball(LesionKind::Dark, 3.0)),
+    ];
+    let mask = Volume::new(Array3::from_elem((16, 16, 12), 1_u8), Geometry::default());
+    for (image, config) in refused {
+        let (kind, radius) = (config.kind, config.radius[0]);
+        let image = Volume::new(image, Geometry::default());
+        let result = LesionInjector::new(config).unwrap().inject(&image, &mask, 3);
+        assert_eq!(result.unwrap_err(), LesionError::NoChange { kind, radius });
+    }
+    // One voxel is enough where it changes.
+    let image = Volume::new(noise, Geometry::default());
+    let injector = LesionInjector::new(ball(LesionKind::Bright, 0.3)).unwrap();
+    let ill = injector.inject(&image, &mask, 3).unwrap();
+    assert_eq!(ill.lesions[0].voxels, 1);
+    assert_ne!(ill.image, image);
+}
+
 #[test]
 fn the_truth_is_where_the_change_is_above_the_fraction() {
     for fraction in [0.2, 0.5, 0.8] {
@@ -531,7 +566,9 @@ proptest! {
         let geometry = Geometry::from_spacing(spacing).unwrap();
         let mut center = Array3::from_elem(shape, 1_u8);
         center[[45, 35, shape.2 / 2]] = 2;
-        let image = Volume::new(Array3::from_elem(shape, 1.0_f32), geometry);
+        // Every kind changes it.
+        let values = |(i, j, k): (usize, usize, usize)| 100.0 + ((31 * i + 57 * j + 83 * k) % 101) as f32;
+        let image = Volume::new(Array3::from_shape_fn(shape, values), geometry);
         let config = LesionConfig::new(kind, 0.5)
             .center(Site::Labels(vec![2]))
             .radius(radius, radius)
@@ -562,9 +599,14 @@ proptest! {
             Ok(ill) => {
                 prop_assert!(ill.image.data().iter().all(|v| v.is_finite()));
                 prop_assert!(ill.lesions[0].voxels > 0);
+                let mut voxels = ill.truth.data().iter().zip(ill.image.data()).zip(image.data());
+                prop_assert!(voxels.any(|((&inside, after), before)| inside && after != before));
             }
             Err(error) => {
-                let known = matches!(error, LesionError::EmptySite { .. } | LesionError::NoRoom { .. });
+                let known = matches!(
+                    error,
+                    LesionError::EmptySite { .. } | LesionError::NoRoom { .. } | LesionError::NoChange { .. }
+                );
                 prop_assert!(known);
             }
         }

@@ -16,7 +16,7 @@ use super::error::LesionError;
 ///   the tissue's values at least. An image of which only the tissue was normalized does not pass: it has 0 outside, in
 ///   the middle of its tissue's values;
 /// - the lowest value of the image, also for labels that cover the whole image. For an image of one negative value it is
-///   this value, and then a contrast that is relative to it changes nothing.
+///   this value, and then a contrast that is relative to it changes nothing, which is [`LesionError::NoChange`].
 ///
 /// A few negative values, as from interpolation, leave the level of an image at 0 if most of its air is 0.
 /// [`LesionInjector::inject`](crate::LesionInjector::inject) calls this function unless the configuration sets

@@ -2,7 +2,7 @@
 
 use lesio_settings::SettingError;
 
-use super::config::Site;
+use super::config::{LesionKind, Site};
 
 /// Why lesions cannot be injected into an image.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -47,6 +47,14 @@ pub enum LesionError {
         /// Lesions wanted.
         wanted: usize,
         /// Radius of the one that did not fit.
+        radius: f64,
+    },
+    /// A lesion would change no voxel of its truth: it is too small for its kind, or its place has no contrast.
+    #[error("a {kind} lesion of {radius:.2} mm changes no voxel of its truth")]
+    NoChange {
+        /// The kind of lesion.
+        kind: LesionKind,
+        /// Its radius.
         radius: f64,
     },
 }

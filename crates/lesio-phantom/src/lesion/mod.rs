@@ -110,7 +110,7 @@ impl LesionInjector {
     ///
     /// # Errors
     /// Other shapes, an image that is not finite, voxels below a nanometer or beyond a kilometer, no
-    /// voxel of the site, or no room for all lesions.
+    /// voxel of the site, no room for all lesions, or a lesion with a contrast that changes no voxel of its truth.
     pub fn inject(
         &self,
         image: &Volume<f32>,
@@ -129,18 +129,24 @@ impl LesionInjector {
         let mut lesions = Vec::with_capacity(self.config.count);
         for placed in place::place(&self.config, pixels, classes.view(), spacing, seed)? {
             apply::apply(&self.config, &placed, pixels, classes.view(), background, changed.data_mut());
+            let (kind, contrast) = (self.config.kind, self.config.contrast);
             let mut voxels = 0;
             // Nothing changed where the contrast is nothing, and then nothing is to be found.
-            if self.config.contrast > 0.0 {
-                let mut truth = truth.data_mut();
+            if contrast > 0.0 {
+                let (mut truth, after) = (truth.data_mut(), changed.data());
+                let mut differs = false;
                 for &(index, profile) in &placed.profile {
                     if profile >= self.config.truth_fraction {
                         truth[index] = true;
                         voxels += 1;
+                        differs |= after[index] != pixels[index];
                     }
                 }
+                // A lesion was asked for, and is not there: as if it had found no room.
+                if !differs {
+                    return Err(LesionError::NoChange { kind, radius: placed.radius });
+                }
             }
-            let (kind, contrast) = (self.config.kind, self.config.contrast);
             lesions.push(Lesion { kind, contrast, center: placed.center, radius: placed.radius, voxels });
         }
         Ok(Injected { image: changed, truth, lesions })
