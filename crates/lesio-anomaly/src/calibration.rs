@@ -26,6 +26,8 @@ pub struct Calibration {
     resolutions: ResolutionRange,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     extent: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    footprint: Option<[f64; 2]>,
 }
 
 impl Calibration {
@@ -38,6 +40,11 @@ impl Calibration {
     /// Adds the normal scores of a predictor.
     pub fn insert(&mut self, predictor: PredictorName, scores: NormalScores) {
         self.predictors.insert(predictor, scores);
+    }
+
+    /// Drops the normal scores of a predictor.
+    pub(crate) fn remove(&mut self, predictor: PredictorName) {
+        self.predictors.remove(&predictor);
     }
 
     /// The normal scores of a predictor, if it was calibrated.
@@ -77,6 +84,22 @@ impl Calibration {
     #[must_use]
     pub fn extent(&self) -> Option<f64> {
         self.extent
+    }
+
+    /// With the rows and the columns with foreground of a subject, in millimeters, each the median over the subjects; `None`
+    /// for pictures, and if they are unknown. [`Localizer::score`](crate::Localizer::score) warns of volumes with a much
+    /// smaller or larger foreground, such as a strip of a head.
+    #[must_use]
+    pub fn covering(mut self, footprint: Option<[f64; 2]>) -> Self {
+        let known = |lengths: &[f64; 2]| lengths.iter().all(|length| *length > 0.0 && length.is_finite());
+        self.footprint = footprint.filter(known);
+        self
+    }
+
+    /// The rows and the columns with foreground of the subjects, in millimeters; `None` if they are unknown.
+    #[must_use]
+    pub fn footprint(&self) -> Option<[f64; 2]> {
+        self.footprint
     }
 
     /// Whether no predictor was calibrated.

@@ -8,7 +8,7 @@ use crate::error::PredictError;
 use crate::localizer_ensemble::LocalizerEnsemble;
 use crate::position::PositionCalibration;
 use crate::postprocessing::{PostProcessing, quiet_outside};
-use crate::resolution::{CalibrationDoubt, Resolution};
+use crate::resolution::{CalibrationDoubt, Resolution, footprint};
 
 /// The maps of one predictor for a scan, on its own grid.
 #[derive(Clone, Debug)]
@@ -184,6 +184,12 @@ impl<'a> ScanMaps<'a> {
     #[must_use]
     pub fn doubt(&self) -> Option<&CalibrationDoubt> {
         self.doubt.as_ref()
+    }
+
+    /// The rows and the columns with foreground, in millimeters; `None` for pictures and for an empty foreground.
+    #[must_use]
+    pub fn footprint(&self) -> Option<[f64; 2]> {
+        footprint(&self.prepared.foreground, self.parts.plane, &self.resolution)
     }
 
     /// The maps of each predictor, in the requested order.

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use lesio_image::{Placement, Plane, PreparedScan, Scan, Volume};
+use ndarray::Axis;
 use serde::{Deserialize, Serialize};
 
 /// Largest factor by which an image may be finer than all calibration subjects along each axis. Filters follow the
@@ -190,6 +191,23 @@ pub(crate) fn slice_axes<T>(volume: &Volume<T>, plane: Plane) -> [usize; 3] {
     [own(plane.axis()), own(rows), own(columns)]
 }
 
+/// Rows and columns with foreground of a volume with slices along `plane`, in millimeters; `None` for a picture and for an
+/// empty foreground.
+pub(crate) fn footprint(
+    foreground: &Volume<bool>,
+    plane: Plane,
+    resolution: &Resolution,
+) -> Option<[f64; 2]> {
+    let Resolution::Volume([_, rows, columns]) = *resolution else { return None };
+    let [_, row_axis, column_axis] = slice_axes(foreground, plane);
+    let covered = |axis: usize, spacing: f64| {
+        let lines = foreground.data().axis_iter(Axis(axis));
+        lines.filter(|line| line.iter().any(|&inside| inside)).count() as f64 * spacing
+    };
+    let footprint = [covered(row_axis, rows), covered(column_axis, columns)];
+    (footprint[0] > 0.0).then_some(footprint)
+}
+
 fn widen<const N: usize>(range: &mut Option<[[f64; N]; 2]>, own: [f64; N]) {
     let [low, high] = range.get_or_insert([own, own]);
     for axis in 0..N {
@@ -216,12 +234,14 @@ pub enum CalibrationDoubt {
     },
     /// Volumes calibrated the localizer and this is an image, or the other way round.
     Kind,
-    /// The slices cover much less or much more than the normal slices of the calibration subjects. The highest score of
-    /// more slices is higher, and scores are compared with those of the same relative position.
+    /// The slices cover much less or much more than the normal slices of the calibration subjects, or their foreground
+    /// does. The highest score of more pixels is higher, and scores are compared with those of the same relative position.
     Extent {
-        /// Slices with foreground, in millimeters.
+        /// `slices`, `rows` or `columns`.
+        axis: &'static str,
+        /// Those with foreground, in millimeters.
         found: f64,
-        /// Normal slices with foreground of the calibration subjects, in millimeters: the median.
+        /// Those with foreground of the calibration subjects, in millimeters: the median. Of slices, the normal ones.
         calibrated: f64,
     },
 }
@@ -231,10 +251,10 @@ pub enum CalibrationDoubt {
 const EXTENT: f64 = 4.0 / 3.0;
 
 impl CalibrationDoubt {
-    /// Why the extent of a volume through its slices, in millimeters, may not be comparable.
-    pub(crate) fn of_extent(found: f64, calibrated: f64) -> Option<Self> {
+    /// Why the extent of a volume along an axis, in millimeters, may not be comparable.
+    pub(crate) fn of_extent(axis: &'static str, found: f64, calibrated: f64) -> Option<Self> {
         let comparable = found <= EXTENT * calibrated && calibrated <= EXTENT * found;
-        (!comparable).then_some(Self::Extent { found, calibrated })
+        (!comparable).then_some(Self::Extent { axis, found, calibrated })
     }
 }
 
@@ -250,11 +270,14 @@ impl fmt::Display for CalibrationDoubt {
                      there {low:.3} to {high:.3}): rates and p-values may not hold"
                 )
             }
-            Self::Extent { found, calibrated } => write!(
-                out,
-                "its slices with foreground cover {found:.0} mm, and the normal slices of the subjects that calibrated the \
-                 model {calibrated:.0} mm (median): rates and p-values may not hold"
-            ),
+            Self::Extent { axis, found, calibrated } => {
+                let normal = if *axis == "slices" { "normal slices" } else { axis };
+                write!(
+                    out,
+                    "its {axis} with foreground cover {found:.0} mm, and the {normal} of the subjects that calibrated the \
+                     model {calibrated:.0} mm (median): rates and p-values may not hold"
+                )
+            }
             Self::Kind => write!(
                 out,
                 "volumes, whose voxels have a size, and images, whose pixels have none, do not calibrate each other: \

@@ -49,7 +49,7 @@ pub(crate) fn calibrate_and_choose(
     let mut gathered: Vec<(StreamedScores, BTreeMap<String, f32>)> = vec![Default::default(); names.len()];
     let mut lesions = Lesions::new(names);
     let mut resolutions = ResolutionRange::new();
-    let mut extents = Vec::new();
+    let (mut extents, mut footprints) = (Vec::new(), [Vec::new(), Vec::new()]);
     for place in 0..subjects.count() {
         let calibrates = place < subjects.subjects.count();
         let subject = subjects.subject(place)?;
@@ -91,10 +91,16 @@ pub(crate) fn calibrate_and_choose(
             resolutions.add(scene.resolution);
             let slices = normal_slices(&scene, truth.as_deref());
             extents.extend(scene.resolution.between_slices().map(|spacing| spacing * slices as f64));
+            for (lengths, length) in footprints.iter_mut().zip(scene.footprint.into_iter().flatten()) {
+                lengths.push(length);
+            }
         }
         progress(place + 1);
     }
-    let mut calibration = Calibration::new().at(resolutions).extending(median(extents));
+    let [rows, columns] = footprints.map(median);
+    let footprint = rows.zip(columns).map(|(rows, columns)| [rows, columns]);
+    let mut calibration =
+        Calibration::new().at(resolutions).extending(median(extents)).covering(footprint);
     for (&name, (stream, maxima)) in names.iter().zip(gathered) {
         let ascending = |each: &mut dyn FnMut(f32, u64)| stream.for_each(&mut scratch, each);
         if let Some(scores) =

@@ -69,6 +69,7 @@ impl Maps {
             foreground: self.foreground.clone(),
             axis: self.axis,
             resolution: self.resolution,
+            footprint: None,
         }
     }
 }
@@ -85,6 +86,8 @@ pub struct Scene {
     pub axis: usize,
     /// The resolution of the subject.
     pub resolution: Resolution,
+    /// The rows and the columns with foreground, in millimeters; `None` for pictures, and if they are unknown.
+    pub footprint: Option<[f64; 2]>,
 }
 
 impl Scene {
@@ -115,7 +118,7 @@ pub fn score_subject(
         maps.push((predictor.to_string(), stages));
         Ok(())
     })?;
-    let Scene { reconstruction, foreground, axis, resolution } = scene;
+    let Scene { reconstruction, foreground, axis, resolution, .. } = scene;
     Ok(Maps { maps, reconstruction, foreground, axis, resolution })
 }
 
@@ -139,6 +142,7 @@ pub fn score_each(
         foreground: scored.foreground().data().clone(),
         axis: subject.scan.slicing_axis(localizer.preprocessing().config().plane),
         resolution: *scored.resolution(),
+        footprint: scored.footprint(),
     };
     for maps in scored.maps() {
         let raw = maps.raw().map_err(failed)?;

@@ -371,7 +371,7 @@ impl ModelSet {
     /// Those of [`score_subject`](crate::score_subject); a set without a localizer.
     pub fn score(&self, subject: &Subject) -> Result<Maps, StudyError> {
         let mut maps = Vec::new();
-        let Scene { reconstruction, foreground, axis, resolution } =
+        let Scene { reconstruction, foreground, axis, resolution, .. } =
             self.score_each(subject, |_, name, [raw, map]| {
                 maps.push((name.to_owned(), [raw.clone(), map.clone()]));
                 Ok(())

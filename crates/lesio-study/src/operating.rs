@@ -409,6 +409,7 @@ mod tests {
             foreground: Array3::from_elem(shape, true),
             axis: 2,
             resolution: Resolution::Volume([2.0, 1.0, 1.0]),
+            footprint: None,
         }
     }
 

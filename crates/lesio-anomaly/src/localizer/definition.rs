@@ -151,12 +151,14 @@ impl Localizer {
 
     /// Adds an ensemble as the predictor `ensemble`; it takes part in calibration, selection and saving like any other
     /// predictor. `others` are the localizers of members beside this one, in the order of
-    /// [`EnsembleMember::localizer`](crate::EnsembleMember::localizer). They are saved in the same file.
+    /// [`EnsembleMember::localizer`](crate::EnsembleMember::localizer). They are saved in the same file. In place of
+    /// another ensemble, or of one with other localizers, it drops the calibration of the predictor `ensemble`, and the
+    /// selected predictor if it is the ensemble, which are valid only for the old maps.
     ///
     /// # Errors
     /// [`PredictError::Ensemble`] for a rule that does not fit the members; [`PredictError::Config`] for a member of a
     /// localizer or predictor that does not exist, and for localizers with other channels or another slice plane, or
-    /// with an ensemble of their own.
+    /// with an ensemble of their own; those of [`Localizer::fingerprint`].
     pub fn with_ensemble(
         mut self,
         ensemble: LocalizerEnsemble,
@@ -198,6 +200,17 @@ impl Localizer {
                     "the slice planes of the localizers differ: {found:?}, expected {expected:?}"
                 ));
             }
+        }
+        // Documents do not hold the weights, so fingerprints are compared.
+        let prints = |of: &[Self]| of.iter().map(Self::fingerprint).collect::<Result<Vec<_>, _>>();
+        // Without an ensemble so far, as on loading, what is known of the predictor is about this one.
+        let is_another = match &self.document.ensemble {
+            Some(own) => *own != ensemble || prints(&self.others)? != prints(&others)?,
+            None => false,
+        };
+        if is_another {
+            self.document.calibration.remove(PredictorName::Ensemble);
+            self.document.chosen.take_if(|chosen| chosen.predictor == PredictorName::Ensemble);
         }
         self.document.ensemble = Some(ensemble);
         self.document.others = others.iter().map(|other| other.document.clone()).collect();
@@ -379,7 +392,15 @@ impl Localizer {
             },
             // Its maps are those of its members.
             PredictorName::Ensemble => Err(PredictError::NoEnsemble),
-            built_in => predictor(built_in, &self.model, &self.document.settings),
+            built_in => predictor(built_in, &self.model, &self.predictor_settings()),
         }
+    }
+
+    /// The settings, with the range of the model's inputs where it is known.
+    fn predictor_settings(&self) -> PredictorSettings {
+        let settings = self.document.settings.clone();
+        let clip = self.document.preprocessing.config().clip.filter(|[low, high]| low < high);
+        let range = settings.range.or(clip);
+        settings.range(range)
     }
 }

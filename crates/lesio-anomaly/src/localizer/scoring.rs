@@ -13,7 +13,7 @@ use crate::maps::{EnsembleMaps, GridMaps, MapParts, ScanMaps, ScoredScan, is_see
 use crate::position::PositionBuilder;
 use crate::postprocessing::{check_foreground, highest_within};
 use crate::predictor::Predictor;
-use crate::resolution::{CalibrationDoubt, Resolution};
+use crate::resolution::{CalibrationDoubt, Resolution, footprint};
 use crate::shared::SharedPass;
 
 /// Slices scored in one batch: enough to fill two cores, few enough to stay in their caches.
@@ -218,7 +218,14 @@ impl Localizer {
         }
         let doubt = calibration.resolutions().doubt(&resolution).or_else(|| {
             let found = resolution.between_slices()? * seen as f64;
-            CalibrationDoubt::of_extent(found, calibration.extent()?)
+            CalibrationDoubt::of_extent("slices", found, calibration.extent()?)
+        });
+        let doubt = doubt.or_else(|| {
+            let lengths = footprint(&prepared.foreground, plane, &resolution)?
+                .into_iter()
+                .zip(calibration.footprint()?);
+            let mut axes = ["rows", "columns"].into_iter().zip(lengths);
+            axes.find_map(|(axis, (found, own))| CalibrationDoubt::of_extent(axis, found, own))
         });
         if let Some(doubt) = &doubt {
             tracing::warn!("an image may not be comparable with the calibration subjects: {doubt}");

@@ -116,6 +116,49 @@ fn an_ensemble_is_saved_in_one_file() {
     assert!(refused > 100 && scored > 20, "{refused} refused, {scored} scored");
 }
 
+/// The scores and the choice of an ensemble are about its maps.
+#[test]
+fn another_ensemble_drops_what_was_calibrated_for_the_first() {
+    let (made, [_, other]) = with_ensemble();
+    let (name, member) = (PredictorName::Ensemble, PredictorName::PixelL1);
+    let mut normals = NormalScoresBuilder::new();
+    normals.add([0.1, 0.2, 0.3]);
+    let mut calibration = made.calibration().clone().extending(Some(20.0)).covering(Some([90.0, 110.0]));
+    calibration.insert(name, normals.finish().unwrap());
+    let choice = |predictor| Some(ChosenPredictor::new(predictor, 0.5, 2));
+    let made = made.with_calibration(calibration).with_chosen(choice(name)).unwrap();
+    let first = made.ensemble().unwrap().clone();
+    let same = made.clone().with_ensemble(first.clone(), vec![other.clone()]).unwrap();
+    assert_eq!((same.calibration(), same.chosen()), (made.calibration(), made.chosen()));
+    assert!(same.calibration().get(name).is_some() && same.chosen().is_some());
+
+    let mut highest = first.clone();
+    highest.config = EnsembleConfig::new(EnsembleRule::Maximum);
+    let filtered = other.clone().with_postprocessing(PostProcessing::none());
+    // Its document is the same.
+    let parameters = initial_parameters(&config(1), 3).unwrap();
+    let model = ModelConfig::Vae { config: config(1), beta: 1.0 };
+    let model = Model::new(&model, &parameters, &Device::Cpu).unwrap();
+    let of_other_weights = Localizer::new(model, other.preprocessing().clone(), other.provenance().clone())
+        .unwrap()
+        .with_settings(other.settings().clone())
+        .with_postprocessing(other.postprocessing().clone());
+    for (ensemble, others) in
+        [(highest, vec![other]), (first.clone(), vec![filtered]), (first, vec![of_other_weights])]
+    {
+        let changed = made.clone().with_ensemble(ensemble.clone(), others.clone()).unwrap();
+        assert!(changed.calibration().get(name).is_none() && changed.chosen().is_none());
+        // Maps of other predictors are as they were.
+        let kept = changed.calibration().get(member);
+        assert!(kept.is_some() && kept == made.calibration().get(member));
+        assert_eq!(changed.calibration().extent(), Some(20.0));
+        assert_eq!(changed.calibration().footprint(), Some([90.0, 110.0]));
+        let of_member = made.clone().with_chosen(choice(member)).unwrap();
+        let changed = of_member.with_ensemble(ensemble, others).unwrap();
+        assert_eq!(changed.chosen(), choice(member).as_ref());
+    }
+}
+
 #[test]
 fn ensembles_that_do_not_fit_are_refused() {
     let (made, [first, other]) = with_ensemble();

@@ -915,6 +915,24 @@ fn images_of_another_extent_are_warned_of() {
         let judged = extending(calibrated).judge(&scored, PredictorName::PixelL1, 0.25).unwrap();
         assert!(matches!(judged, Judgment::Incomparable(Incomparable::Calibration(_))), "{judged:?}");
     }
+    // A strip of a head has fewer rows or columns.
+    let maps = made.maps(&scan(&whole), &names).unwrap();
+    let [rows, columns] = maps.footprint().unwrap();
+    let covering = |footprint: [f64; 2]| {
+        made.clone().with_calibration(made.calibration().clone().covering(Some(footprint)))
+    };
+    assert_eq!(doubt(&covering([rows * 1.3, columns / 1.3]), &whole), None);
+    for (axis, calibrated, found) in
+        [("rows", [rows * 1.5, columns], rows), ("columns", [rows, columns / 1.5], columns)]
+    {
+        let expected = if axis == "rows" { calibrated[0] } else { calibrated[1] };
+        let expected = CalibrationDoubt::Extent { axis, found, calibrated: expected };
+        assert_eq!(doubt(&covering(calibrated), &whole), Some(expected));
+        assert!(expected.to_string().contains(&format!("its {axis} with foreground")), "{expected}");
+    }
+    let saved = Saved::new(&covering([30.0, 40.0]));
+    assert_eq!(saved.load_with(&saved.envelope).unwrap().calibration().footprint(), Some([30.0, 40.0]));
+    assert_eq!(made.calibration().clone().covering(Some([f64::NAN, 1.0])).footprint(), None);
     // Kept in the file; a length that cannot be is unknown.
     let saved = Saved::new(&extending(4.0));
     let loaded = saved.load_with(&saved.envelope).unwrap();
