@@ -44,6 +44,9 @@ struct Factors {
 impl AdamUpdate {
     /// Updates weights and moments from gradients.
     ///
+    /// Second moments are in single precision: they stay finite for gradients of up to 1e18, times `gradient_scale`. An
+    /// infinite one would stop its weight for good.
+    ///
     /// # Errors
     /// For slices of different lengths.
     pub fn apply(
@@ -128,6 +131,32 @@ mod tests {
                 let weight = f64::from(before.0[i]) * (1.0 - 1e-3) - 1e-2 * moved;
                 assert!((f64::from(w[i]) - weight).abs() < 1e-5, "{isa:?} {i}: {} {weight}", w[i]);
                 assert!((f64::from(m[i]) - first).abs() < 1e-6 && (f64::from(v[i]) - second).abs() < 1e-6);
+            }
+        }
+    }
+
+    #[test]
+    fn moments_of_steep_gradients_stay_finite() {
+        for isa in Isa::available() {
+            for (beta2, size) in [(0.0, 1e18_f32), (0.999, 1e18), (1.0 - 1e-9, -1e18)] {
+                let (mut w, mut m, mut v) = ([1.0; 9], [0.0; 9], [0.0; 9]);
+                for step in 1..=50 {
+                    let update = AdamUpdate {
+                        rate: 1e-2,
+                        beta1: 0.9,
+                        beta2,
+                        epsilon: 1e-8,
+                        weight_decay: 0.0,
+                        step,
+                        gradient_scale: 1.0,
+                    };
+                    with_workers(isa, |workers| update.apply(workers, &mut w, &[size; 9], &mut m, &mut v))
+                        .unwrap();
+                }
+                let all = w.iter().chain(&m).chain(&v);
+                assert!(all.copied().all(f32::is_finite), "{isa:?} {beta2}: {w:?} {m:?} {v:?}");
+                // By about the rate in each step.
+                assert!(w.iter().all(|w| (0.4..1.6).contains(w) && *w != 1.0), "{isa:?} {beta2}: {w:?}");
             }
         }
     }

@@ -133,7 +133,7 @@ pub trait TrainingEngine: Engine + Send {
     /// If the device fails.
     fn moments(&self) -> Result<[ParameterSet; 2], EngineError>;
 
-    /// Restores a saved state. Gradients are cleared.
+    /// Restores a saved state. Gradients, and statistics not yet used, are cleared.
     ///
     /// # Errors
     /// For names or shapes that do not match the network.

@@ -6,7 +6,7 @@ use crate::engine::{Engine, EngineError, EngineState, InputGradients, TrainingEn
 use crate::mode::Mode;
 use crate::network::Network;
 use crate::parameters::ParameterSet;
-use crate::plan::{AdamMoments, Differentiate, Gradients, Plan, PlanWeights};
+use crate::plan::{AdamMoments, Differentiate, Gradients, MeasuredStatistics, Plan, PlanWeights};
 
 /// Training by a [`Plan`]: the fast engine on a CPU.
 pub struct PlanEngine {
@@ -18,6 +18,8 @@ pub struct PlanEngine {
     mean: Option<PlanWeights>,
     gradients: Gradients,
     moments: AdamMoments,
+    /// Of the passes in training since the last update.
+    statistics: MeasuredStatistics,
 }
 
 impl std::fmt::Debug for PlanEngine {
@@ -50,6 +52,7 @@ impl PlanEngine {
             mean: None,
             gradients: Gradients::zeros(&weights),
             moments: AdamMoments::zeros(&weights),
+            statistics: MeasuredStatistics::default(),
             weights,
         })
     }
@@ -64,7 +67,9 @@ impl Engine for PlanEngine {
         if samples > self.plan.capacity() {
             self.plan = Plan::new(&self.network, samples, self.differentiate)?;
         }
-        Ok(self.plan.forward(&self.weights, inputs, samples, self.mode)?)
+        self.plan.forward(&self.weights, inputs, samples, self.mode)?;
+        self.plan.collect_statistics(&mut self.statistics);
+        Ok(())
     }
 
     fn output(&self, index: usize) -> &[f32] {
@@ -87,6 +92,7 @@ impl TrainingEngine for PlanEngine {
 
     fn clear_gradients(&mut self) {
         self.gradients.clear();
+        self.statistics.clear();
     }
 
     fn squared_gradient_norm(&self) -> Result<f64, EngineError> {
@@ -95,7 +101,8 @@ impl TrainingEngine for PlanEngine {
 
     fn update(&mut self, update: &AdamUpdate) -> Result<(), EngineError> {
         self.weights.adam_step(&self.gradients, &mut self.moments, update)?;
-        self.plan.update_running_statistics(&mut self.weights);
+        self.statistics.apply(&mut self.weights);
+        self.statistics.clear();
         Ok(())
     }
 
@@ -135,6 +142,7 @@ impl TrainingEngine for PlanEngine {
         self.moments = AdamMoments::from_parameters(&weights, [first, second])?;
         self.mean = state.mean.as_ref().map(|mean| PlanWeights::new(&self.network, mean)).transpose()?;
         self.gradients = Gradients::zeros(&weights);
+        self.statistics.clear();
         self.weights = weights;
         Ok(())
     }

@@ -189,19 +189,31 @@ fn frozen_networks() {
 /// After a rectifier many values are equal: on both engines the first of a window takes the whole gradient. NaN is not lost.
 #[test]
 fn equal_values_and_nan_are_pooled_alike() {
-    let layer = Layer::MaxPoolStrided { window: [2, 2], stride: [1, 1], padding: [0, 0] };
-    let network = layers::single(Shape::new(1, 3, 3), layer);
     let devices = [lesio_nn::Device::Cpu, "candle-cpu".parse().unwrap()];
-    for device in devices {
-        let inference =
-            Inference::new(&network, &ParameterSet::new(), Differentiate::Inputs, &device).unwrap();
-        let mut pass = inference.run(&[&[0.0; 9]], 1).unwrap();
-        pass.backward(&[&[1.0, 2.0, 3.0, 4.0]]).unwrap();
-        assert_eq!(pass.input_gradient(0), [1.0, 2.0, 0.0, 3.0, 4.0, 0.0, 0.0, 0.0, 0.0], "{device:?}");
-        drop(pass);
-        let mut values = [1.0; 9];
-        values[4] = f32::NAN;
-        let pass = inference.run(&[&values], 1).unwrap();
-        assert!(pass.output(0).iter().all(|value| value.is_nan()), "{device:?}");
+    // Side of the image, places of the first of equal values, and of NaN: one in each window, at another place of it.
+    let cases = [
+        (Layer::MaxPool { window: [2, 2] }, 4, [0usize, 2, 8, 10], vec![0usize, 3, 12, 15]),
+        (Layer::MaxPoolStrided { window: [2, 2], stride: [1, 1], padding: [0, 0] }, 3, [0, 1, 3, 4], vec![4]),
+    ];
+    for (layer, side, firsts, bad) in cases {
+        let network = layers::single(Shape::new(1, side, side), layer.clone());
+        let mut expected = vec![0.0f32; side * side];
+        for (place, gradient) in firsts.into_iter().zip([1.0, 2.0, 3.0, 4.0]) {
+            expected[place] = gradient;
+        }
+        let mut values = vec![1.0f32; side * side];
+        for place in bad {
+            values[place] = f32::NAN;
+        }
+        for device in &devices {
+            let inference =
+                Inference::new(&network, &ParameterSet::new(), Differentiate::Inputs, device).unwrap();
+            let mut pass = inference.run(&[&vec![0.0; side * side]], 1).unwrap();
+            pass.backward(&[&[1.0, 2.0, 3.0, 4.0]]).unwrap();
+            assert_eq!(pass.input_gradient(0), expected, "{layer:?} on {device:?}");
+            drop(pass);
+            let pass = inference.run(&[&values], 1).unwrap();
+            assert!(pass.output(0).iter().all(|value| value.is_nan()), "{layer:?} on {device:?}");
+        }
     }
 }

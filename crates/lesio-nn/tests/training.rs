@@ -190,6 +190,30 @@ fn a_damaged_checkpoint_falls_back_to_the_one_before() {
     assert_eq!(resumed.parameters().unwrap(), trainer.parameters().unwrap());
 }
 
+/// The first checkpoint after that would otherwise put the damaged file in the place of the only intact one.
+#[test]
+fn a_damaged_checkpoint_does_not_replace_the_one_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, previous) = (folder.path().join("state"), folder.path().join("state.previous"));
+    trainer_of(10, config(3)).checkpoint(&path, Duration::MAX).run(go_on).unwrap();
+    let intact = std::fs::read(&previous).unwrap();
+    let mut content = std::fs::read(&path).unwrap();
+    *content.last_mut().unwrap() ^= 1;
+    std::fs::write(&path, content).unwrap();
+    let mut resumed = trainer_of(10, config(3)).checkpoint(&path, Duration::MAX);
+    resumed.resume(&path).unwrap();
+    let ending = resumed.run(|event| match event {
+        Event::Step { .. } => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    });
+    assert_eq!(ending.unwrap(), Ending::Stopped);
+    assert!(std::fs::read(&previous).unwrap() == intact);
+    // What it was replaced by is kept like any other.
+    let newest = std::fs::read(&path).unwrap();
+    assert_eq!(resumed.run(go_on).unwrap(), Ending::Complete);
+    assert!(std::fs::read(&previous).unwrap() == newest);
+}
+
 #[test]
 fn the_checkpoint_of_an_earlier_training_is_not_lost_unasked() {
     let folder = tempfile::tempdir().unwrap();
@@ -267,6 +291,60 @@ fn a_loss_that_stays_not_finite_is_divergence() {
     assert_eq!(skipped, 5);
     let trained = |set: &ParameterSet, name: &str| set.get(name).unwrap().clone();
     assert_eq!(trained(&trainer.parameters().unwrap(), "a.weight"), trained(&before, "a.weight"));
+}
+
+/// Gives every value of the output the same gradient.
+struct Steep(f32);
+
+impl Objective<1> for Steep {
+    fn samples(&self) -> usize {
+        4
+    }
+
+    fn learn(&mut self, [engine]: &mut Engines<1>, batch: &Batch<'_>) -> Result<Terms, EngineError> {
+        let samples = batch.samples.len();
+        let image: Vec<f32> = (0..samples * SHAPE.len()).map(|k| (k % 7) as f32 - 3.0).collect();
+        engine.forward(&[&image], samples)?;
+        engine.backward(&[&vec![self.0; image.len()]])?;
+        Ok(Terms::new(1.0))
+    }
+
+    fn validate(&mut self, _: &mut Engines<1>) -> Result<Option<Terms>, EngineError> {
+        Ok(None)
+    }
+
+    fn fingerprint(&self) -> String {
+        "steep".to_owned()
+    }
+}
+
+/// Adam's second moments hold squares in single precision.
+#[test]
+fn gradients_whose_squares_are_infinite_are_not_learned_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let steep = |gradient: f32, clip_norm: Option<f64>| {
+        let mut config = config(3);
+        config.adam.clip_norm = clip_norm;
+        config.skips = 1;
+        Trainer::new(Steep(gradient), [engine(&Device::Cpu)], config).unwrap()
+    };
+    let mut trainer = steep(1e20, None);
+    let before = trainer.parameters().unwrap();
+    let error = trainer.run(go_on);
+    assert!(
+        matches!(error, Err(TrainError::Diverged { step: 1, skipped: 2, checkpoint: None })),
+        "{error:?}"
+    );
+    assert_eq!(trainer.parameters().unwrap(), before);
+    // Clipped, or not as steep.
+    for (gradient, clip_norm) in [(1e20, Some(1.0)), (1e13, None)] {
+        let path = folder.path().join(format!("{gradient:e}"));
+        let mut trainer = steep(gradient, clip_norm).checkpoint(&path, Duration::MAX);
+        assert_eq!(trainer.run(go_on).unwrap(), Ending::Complete);
+        assert_ne!(trainer.parameters().unwrap(), before);
+        // Which would refuse an infinite moment.
+        steep(gradient, clip_norm).resume(&path).unwrap();
+    }
 }
 
 #[test]
@@ -381,6 +459,66 @@ fn either_device_goes_on_from_the_others_checkpoint() {
                 assert!((a - b).abs() < 1e-4, "{first} then {second}, {name}: {a} {b}");
             }
         }
+    }
+}
+
+/// Running statistics are moved by every pass in training since the last update, in their order, and by no other.
+#[test]
+fn engines_use_the_statistics_of_every_pass_in_training() {
+    let devices = if cfg!(feature = "candle") { &["cpu", "candle-cpu"][..] } else { &["cpu"] };
+    let [a, b] = [1, 2].map(|stream| {
+        let mut image = vec![0.0; SHAPE.len()];
+        random::fill_normal(&mut random::generator(5, stream), &mut image);
+        image
+    });
+    let mut update = AdamConfig::default().update(0, 10, 1.0);
+    // Only the statistics change.
+    update.rate = 0.0;
+    for device in devices {
+        let after = |passes: &dyn Fn(&mut Box<dyn TrainingEngine>)| {
+            let mut engine = engine(&device.parse().unwrap());
+            passes(&mut engine);
+            engine.update(&update).unwrap();
+            engine.parameters().unwrap()
+        };
+        let forward =
+            |engine: &mut Box<dyn TrainingEngine>, image: &[f32]| engine.forward(&[image], 1).unwrap();
+        let [none, only_a, only_b] =
+            [after(&|_| {}), after(&|engine| forward(engine, &a)), after(&|engine| forward(engine, &b))];
+        assert!(none != only_a && none != only_b && only_a != only_b, "{device}");
+        let one_by_one = after(&|engine| {
+            forward(engine, &a);
+            engine.update(&update).unwrap();
+            forward(engine, &b);
+        });
+        let both = after(&|engine| {
+            forward(engine, &a);
+            forward(engine, &b);
+        });
+        assert_eq!(both, one_by_one, "{device}");
+        assert_ne!(both, only_b, "{device}");
+        let evaluated = after(&|engine| {
+            forward(engine, &a);
+            engine.set_mode(Mode::Evaluate);
+            forward(engine, &b);
+        });
+        assert_eq!(evaluated, only_a, "{device}");
+        let updated_twice = after(&|engine| {
+            forward(engine, &a);
+            engine.update(&update).unwrap();
+        });
+        assert_eq!(updated_twice, only_a, "{device}");
+        let cleared = after(&|engine| {
+            forward(engine, &a);
+            engine.clear_gradients();
+        });
+        assert_eq!(cleared, none, "{device}");
+        let restored = after(&|engine| {
+            let (parameters, moments) = (engine.parameters().unwrap(), engine.moments().unwrap());
+            forward(engine, &a);
+            engine.restore(&EngineState { parameters, moments, mean: None }).unwrap();
+        });
+        assert_eq!(restored, none, "{device}");
     }
 }
 

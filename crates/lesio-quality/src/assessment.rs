@@ -1,6 +1,6 @@
 //! Grades of the segmentation of a volume.
 
-use lesio_image::{Volume, check_finite};
+use lesio_image::{AxisCode, Orientation, Volume, check_finite};
 use ndarray::{Array3, ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
 
@@ -17,8 +17,11 @@ use crate::slices::{SLICE_AXIS, on_grid_of, pixel_millimeters};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Assessment {
-    /// Each slice along the last axis of the array, in order.
+    /// Each slice along `slice_axis`, in order.
     pub slices: Vec<SliceAssessment>,
+    /// The axis of the array across the slices, 0 to 2: the last, unless the orientation of the training images tells
+    /// another one.
+    pub slice_axis: usize,
     /// The whole volume, label by label; `None` if nothing is segmented.
     ///
     /// Its Dice follows from those of the slices, weighted by the sizes of the segmentation and of the
@@ -159,6 +162,33 @@ impl Sizes {
     }
 }
 
+/// Grades a volume as one of the orientation `known`; what is returned has the order of its own voxels.
+pub(crate) fn assess_turned(
+    parts: &Parts<'_>,
+    known: Orientation,
+    image: &Volume<f32>,
+    segmentation: &Volume<u8>,
+) -> Result<Assessment, EstimateError> {
+    let (geometry, own) = (*image.geometry(), image.geometry().orientation());
+    let mut found = assess(parts, &image.reoriented(&known), segmentation)?;
+    let (across, rises) = known.codes()[SLICE_AXIS].world();
+    let mut axes = own.codes().into_iter().map(AxisCode::world).enumerate();
+    // Every world axis has a voxel axis: one is always found.
+    let (axis, (_, rises_too)) =
+        axes.find(|(_, (world, _))| *world == across).unwrap_or((SLICE_AXIS, (across, rises)));
+    found.slice_axis = axis;
+    if rises_too != rises {
+        found.slices.reverse();
+        (0..).zip(&mut found.slices).for_each(|(index, slice)| slice.index = index);
+    }
+    // Turned back as it came: its geometry is not computed a second time, and is not rounded.
+    let back = |volume: &Volume<f32>| Volume::new(volume.reoriented(&own).into_data(), geometry);
+    found.reconstruction = back(&found.reconstruction);
+    found.difference = back(&found.difference);
+    found.error = found.error.as_ref().map(back);
+    Ok(found)
+}
+
 pub(crate) fn assess(
     parts: &Parts<'_>,
     image: &Volume<f32>,
@@ -240,6 +270,7 @@ pub(crate) fn assess(
     let geometry = *image.geometry();
     Ok(Assessment {
         slices,
+        slice_axis: SLICE_AXIS,
         volume: whole(
             &framing.labels,
             &graded,

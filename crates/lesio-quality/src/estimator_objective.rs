@@ -1,7 +1,7 @@
 //! The training of estimators: the loss, and adversarial training.
 
 use lesio_nn::{
-    Batch, Device, Engine, EngineError, Engines, InputGradients, Objective, ParameterSet, Terms,
+    Batch, Device, Engine, EngineError, Engines, InputGradients, Network, Objective, ParameterSet, Terms,
     TrainingEngine, random,
 };
 use lesio_settings::SettingError;
@@ -76,9 +76,15 @@ impl EstimatorObjective {
             let found = [sample.image.len(), sample.dice.len()];
             return Err(SettingError::new("sample", found, expected).into());
         }
+        let networks = methods::networks(&config)?;
         // The networks too: what a configuration stands for changes with the version.
-        let networks = format!("{:?}", methods::networks(&config)?.trained);
-        let fingerprint = fingerprint(&(&config, &training, networks), &samples, &validation);
+        let trained = format!("{:?}", networks.trained);
+        let mut fingerprint = fingerprint(&(&config, &training, trained), &samples, &validation);
+        // The others learn from what it gives, and the configuration does not tell how it was trained.
+        if let Some(pretrained) = &networks.pretrained {
+            let checksum = own_parameters(pretrained, parameters).checksum();
+            fingerprint = format!("{fingerprint}, pretrained {checksum:08x}");
+        }
         let wiring = methods::wiring(&config, parameters, device)?;
         Ok(Self { config, training, samples, validation, fingerprint, wiring, batch: Buffers::default() })
     }
@@ -334,6 +340,17 @@ impl<const N: usize> Objective<N> for EstimatorObjective {
     }
 }
 
+/// The parameters of a network, from a set that may hold others and lack some.
+fn own_parameters(network: &Network, parameters: &ParameterSet) -> ParameterSet {
+    let mut own = ParameterSet::new();
+    for spec in network.parameters() {
+        if let Some(parameter) = parameters.get(&spec.name) {
+            own.insert(spec.name, parameter.clone());
+        }
+    }
+    own
+}
+
 fn sign(value: f32) -> f32 {
     if value == 0.0 { 0.0 } else { value.signum() }
 }
@@ -342,6 +359,33 @@ fn sign(value: f32) -> f32 {
 mod tests {
     use super::*;
     use lesio_nn::TrainConfig;
+
+    #[test]
+    fn trainings_upon_other_pretrained_parameters_are_told_apart() {
+        for method in [crate::Method::RecReg, crate::Method::SecondOpinion] {
+            let config = EstimatorConfig::new(method, crate::Framing::new([2]).grid([24, 24]));
+            let config = config.widths(crate::Widths::uniform([8, 8]));
+            let fingerprint = |parameters: &ParameterSet| {
+                let (config, training) = (config.clone(), EstimatorTraining::new(TrainConfig::default()));
+                let (none, cpu) = (Samples::new(), Device::Cpu);
+                let objective =
+                    EstimatorObjective::new(config, training, parameters, none.clone(), none, &cpu);
+                objective.unwrap().fingerprint
+            };
+            let networks = methods::networks(&config).unwrap();
+            let parameters = config.initial_parameters(1).unwrap();
+            let changed = |network: &Network| {
+                let mut parameters = parameters.clone();
+                let name = network.parameters().remove(0).name;
+                parameters.get_mut(&name).unwrap().values_mut()[0] += 1.0;
+                fingerprint(&parameters)
+            };
+            let before = fingerprint(&parameters);
+            assert_ne!(changed(networks.pretrained.as_ref().unwrap()), before, "{method:?}");
+            // Where the others begin does not count here.
+            assert_eq!(changed(&networks.trained[0]), before, "{method:?}");
+        }
+    }
 
     #[test]
     fn distances_are_learned_in_pixels_of_the_grid() {

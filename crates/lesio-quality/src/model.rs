@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use lesio_image::Volume;
+use lesio_image::{Orientation, Volume};
 use lesio_nn::{Device, LoadError, ParameterSet, SaveError, model_file};
 use lesio_settings::{SettingError, require};
 use serde::{Deserialize, Serialize};
 
-use crate::assessment::{Assessment, Parts, assess};
+use crate::assessment::{Assessment, Parts, assess, assess_turned};
 use crate::calibration::{CalibratedLabels, GradeCalibration};
 use crate::config::{EstimatorConfig, Method};
 use crate::conformal::{COVERAGE, Conformal};
@@ -40,6 +40,9 @@ struct Document {
     /// Least and greatest side of a pixel of the training images, in millimeters; `None` where it is unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pixel_millimeters: Option<[f64; 2]>,
+    /// Orientation of the training images; `None` where it is unknown, and where they differ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    orientation: Option<Orientation>,
     provenance: QualityProvenance,
 }
 
@@ -126,9 +129,31 @@ impl QualityModel {
     ) -> Result<Self, QualityBuildError> {
         let config = estimator.config().clone();
         check_number(conformal.len(), &config)?;
-        let document =
-            Document { config, conformal, calibration: None, novelty, pixel_millimeters: None, provenance };
+        let document = Document {
+            config,
+            conformal,
+            calibration: None,
+            novelty,
+            pixel_millimeters: None,
+            orientation: None,
+            provenance,
+        };
         Ok(Self { estimator, reconstructor, document })
+    }
+
+    /// The model with the orientation of its training images. Volumes of another orientation are then turned to it, which
+    /// moves voxels and changes none, so that the model sees the slices that it knows. Without it, slices are those along
+    /// the last axis of the array, whatever their orientation.
+    #[must_use]
+    pub fn with_orientation(mut self, orientation: Option<Orientation>) -> Self {
+        self.document.orientation = orientation;
+        self
+    }
+
+    /// The orientation of the training images; `None` where it is unknown, and where they differ.
+    #[must_use]
+    pub fn orientation(&self) -> Option<Orientation> {
+        self.document.orientation
     }
 
     /// The model with the least and the greatest side of a pixel of its training images, in millimeters (of a pixel that is
@@ -152,7 +177,8 @@ impl QualityModel {
         self.document.pixel_millimeters
     }
 
-    /// Grades a segmentation of a volume, slice by slice along the last axis of the array.
+    /// Grades a segmentation of a volume, slice by slice: along the axis of the training images' slices
+    /// ([`QualityModel::orientation`]), or else along the last axis of the array.
     ///
     /// The same input gives the same answer, from any thread. Labels that the model has seen but does
     /// not grade may be in the segmentation. A segmentation whose voxels are in another order is brought into the
@@ -174,7 +200,12 @@ impl QualityModel {
             novelty: &self.document.novelty,
             pixel_millimeters: self.document.pixel_millimeters,
         };
-        assess(&parts, image, segmentation)
+        match self.document.orientation {
+            Some(known) if known != image.geometry().orientation() => {
+                assess_turned(&parts, known, image, segmentation)
+            }
+            _ => assess(&parts, image, segmentation),
+        }
     }
 
     /// The share of new patients' segmentations that intervals are made to hold.
@@ -330,9 +361,11 @@ impl QualityModel {
         let reconstructor = RecNet::new(config, own(&of_reconstructor), device)?;
         let own = own(&|name| rec_reg || !of_reconstructor(name));
         let estimator = Estimator::new(config.clone(), own, device)?;
-        let Document { conformal, calibration, novelty, pixel_millimeters, provenance, .. } = document;
+        let Document { conformal, calibration, novelty, pixel_millimeters, orientation, provenance, .. } =
+            document;
         let model = Self::new(estimator, reconstructor, conformal, novelty, provenance)?
-            .with_pixel_millimeters(pixel_millimeters)?;
+            .with_pixel_millimeters(pixel_millimeters)?
+            .with_orientation(orientation);
         match calibration {
             Some(CalibratedLabels { slices, volumes }) => model.calibrated(slices, volumes),
             None => Ok(model),

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use lesio_image::{BoundingBox, GridFault, Volume, bounding_box};
+use lesio_image::{BoundingBox, GridFault, Orientation, Volume, bounding_box};
 use lesio_nn::random;
 use ndarray::{Array2, Axis};
 
@@ -29,6 +29,8 @@ pub struct TrueSlice {
     pub truth: Array2<u8>,
     /// Side in millimeters of a square with the area of a pixel; `None` where it is unknown.
     pub pixel_millimeters: Option<f64>,
+    /// The orientation of the volume it belongs to; `None` where it is unknown.
+    pub orientation: Option<Orientation>,
     /// Center `[i, j]` of the labeled structures in pixels from the first pixel's outer edge: of the slice's own, else of
     /// the whole volume's.
     pub center: [f64; 2],
@@ -65,6 +67,7 @@ impl TrueSlice {
                 image: image.data().index_axis(Axis(SLICE_AXIS), index).to_owned(),
                 truth: labels,
                 pixel_millimeters: Some(pixel_millimeters(image)),
+                orientation: Some(image.geometry().orientation()),
                 center: center(&bounds),
                 given: Vec::new(),
             });
@@ -107,6 +110,7 @@ impl TrueSlice {
             image,
             truth,
             pixel_millimeters: None,
+            orientation: None,
             center: center(&bounds),
             given: Vec::new(),
         })

@@ -4,9 +4,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::ops::ControlFlow;
+use std::path::Path;
 
 use lesio_image::{Geometry, ImageError, Volume};
-use lesio_nn::Device;
+use lesio_nn::{Device, Event, ParameterSet};
 use lesio_phantom::{CardiacPhase, HeartConfig, HeartPhantom};
 use lesio_quality::{
     Attack, AttackKind, AttackUnit, EstimateError, Estimator, EstimatorConfig, Framing, InputError, Method,
@@ -193,6 +194,92 @@ fn last_updates_are_those_of_the_training_before_them() {
 }
 
 #[test]
+fn an_estimator_is_trained_anew_upon_another_pretrained_network() {
+    let mut reconstructed = recipe();
+    reconstructed.reconstruction_steps = 30;
+    let mut shaped = recipe();
+    shaped.estimator_steps = 48;
+    for (method, longer) in [(Method::RecReg, reconstructed), (Method::SecondOpinion, shaped)] {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = StepCache::new(folder.path());
+        make(&recipe(), method, &cache, None).unwrap();
+        let fresh = make(&longer, method, &StepCache::none(), None).unwrap();
+        let cached = make(&longer, method, &cache, None).unwrap();
+        // Of what is pretrained, and of what was trained upon it.
+        assert!(cached.parameters == fresh.parameters, "{}", method.name());
+    }
+}
+
+/// Trains REC-Net, and stops after so many updates; returns how many were made.
+fn reconstruct(
+    recipe: &PipelineConfig,
+    cache: &StepCache,
+    stop_after: usize,
+) -> (usize, Result<ParameterSet, PipelineError>) {
+    let mut updates = 0;
+    let mut observer = |progress: &PipelineProgress<'_>| {
+        updates += usize::from(matches!(progress, PipelineProgress::Training(Event::Step { .. })));
+        if updates >= stop_after { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let (config, slices) = (config(Method::RecReg), slices(0..6));
+    let trained = recipe.reconstruction(&config, &slices, cache, &Device::Cpu, &mut observer);
+    (updates, trained)
+}
+
+#[test]
+fn the_checkpoint_before_the_last_is_taken_up() {
+    let mut recipe = recipe();
+    recipe.reconstruction_steps = 8;
+    let (all, straight) = reconstruct(&recipe, &StepCache::none(), usize::MAX);
+    let folder = tempfile::tempdir().unwrap();
+    let cache = StepCache::new(folder.path());
+    let (_, stopped) = reconstruct(&recipe, &cache, 5);
+    assert!(matches!(stopped, Err(PipelineError::Stopped)));
+    let newest = folder.path().join("reconstruction-checkpoint.safetensors");
+    let previous = folder.path().join("reconstruction-checkpoint.safetensors.previous");
+    let earlier = std::fs::read(&previous).unwrap();
+    std::fs::remove_file(&newest).unwrap();
+    let (updates, resumed) = reconstruct(&recipe, &cache, usize::MAX);
+    assert!(resumed.unwrap() == straight.unwrap());
+    assert!(updates < all && updates > all - 5, "{updates} of {all}");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "a checkpoint is left");
+    // One that is of another training does not stand in the way.
+    std::fs::write(&previous, earlier).unwrap();
+    recipe.seed = 5;
+    let (updates, other) = reconstruct(&recipe, &cache, usize::MAX);
+    assert!(other.is_ok() && updates == all, "{updates} of {all}: {:?}", other.err());
+}
+
+#[test]
+fn parameters_of_a_stage_are_those_of_its_epoch() {
+    let (slices, framing) = (slices(0..6), config(Method::Direct).framing);
+    let train = |stages: &[usize], folder: &Path, stop_after: Option<usize>| {
+        let mut recipe = recipe();
+        recipe.stages = stages.to_vec();
+        let mut observer = |progress: &PipelineProgress<'_>| match progress {
+            PipelineProgress::Training(Event::Epoch { record, .. })
+                if stop_after == Some(record.epoch + 1) =>
+            {
+                ControlFlow::Break(())
+            }
+            _ => ControlFlow::Continue(()),
+        };
+        let cache = StepCache::new(folder);
+        recipe.segmenters(&framing, &CLASSES, &slices, &cache, &Device::Cpu, &mut observer)
+    };
+    let (straight, continued) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    train(&[2, 4], straight.path(), None).unwrap();
+    // Stopped beyond the first stage of the other list.
+    let stopped = train(&[1, 3, 4], continued.path(), Some(3));
+    assert!(matches!(stopped, Err(PipelineError::Stopped)));
+    train(&[2, 4], continued.path(), None).unwrap();
+    for name in ["segmenter-0-0-2", "segmenter-0-0-4", "segmenter-1-0-2", "segmenter-1-0-4"] {
+        let read = |folder: &Path| std::fs::read(folder.join(format!("{name}.safetensors"))).unwrap();
+        assert!(read(straight.path()) == read(continued.path()), "{name}");
+    }
+}
+
+#[test]
 fn a_model_grades_a_volume_and_comes_back_from_its_file() {
     let folder = tempfile::tempdir().unwrap();
     let (image, labels) = volume();
@@ -265,6 +352,49 @@ fn padded<T: Clone + Default>(volume: &Volume<T>) -> Volume<T> {
         if inside { volume.data()[[i - rows, j - columns, k]].clone() } else { T::default() }
     });
     Volume::new(data, *volume.geometry())
+}
+
+#[test]
+fn the_order_of_voxels_does_not_change_grades() {
+    let model = make(&recipe(), Method::SecondOpinion, &StepCache::none(), None).unwrap().model;
+    let (image, labels) = volume();
+    let own = image.geometry().orientation();
+    // One slice without a segmentation tells their order.
+    let mut labels = labels;
+    labels.data_mut().index_axis_mut(ndarray::Axis(2), 3).fill(0);
+    let model = model.with_orientation(Some(own));
+    let expected = model.assess(&image, &labels).unwrap();
+    assert_eq!(expected.slice_axis, 2);
+    let verdicts = |slices: &[lesio_quality::SliceAssessment]| -> Vec<SliceVerdict> {
+        slices.iter().map(|slice| slice.verdict.clone()).collect()
+    };
+    for (orientation, slice_axis, is_reversed) in
+        [("LAS", 2, false), ("ASR", 1, false), ("IRP", 0, true), ("PLI", 2, true)]
+    {
+        let orientation = orientation.parse().unwrap();
+        let turned = image.reoriented(&orientation);
+        // The segmentation may have yet another order.
+        for labels in [labels.clone(), labels.reoriented(&orientation)] {
+            let found = model.assess(&turned, &labels).unwrap();
+            assert_eq!((found.slice_axis, &found.volume), (slice_axis, &expected.volume), "{orientation}");
+            let mut own = verdicts(&expected.slices);
+            if is_reversed {
+                own.reverse();
+            }
+            assert_eq!(verdicts(&found.slices), own, "{orientation}");
+            assert!(found.slices.iter().enumerate().all(|(index, slice)| slice.index == index));
+            assert_eq!(found.reconstruction.geometry(), turned.geometry());
+            assert_eq!(found.reconstruction.data(), expected.reconstruction.reoriented(&orientation).data());
+            assert_eq!(found.difference.data(), expected.difference.reoriented(&orientation).data());
+            let errors = found.error.unwrap();
+            assert_eq!(errors.data(), expected.error.as_ref().unwrap().reoriented(&orientation).data());
+        }
+    }
+    // Kept in the file.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    model.save(&path).unwrap();
+    assert_eq!(QualityModel::load(&path, &Device::Cpu).unwrap().orientation(), Some(own));
 }
 
 #[test]

@@ -92,15 +92,23 @@ pub(super) fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
     }
 }
 
-/// The largest value of each window, by pairwise maxima. What does not fill a window is left out.
+/// The largest value of each window, the first of equal ones, by pairs. What does not fill a window is left out.
 pub(super) fn max_pool(x: &Tensor, window: [usize; 2]) -> Result<Tensor> {
     by_kernels!(x, super::cuda::pool(x, lesio_kernels::Pooling::Maximum, window));
     let mut parts = windows(x, window)?.into_iter();
     let Some(mut largest) = parts.next() else { bail!("empty window") };
     for part in parts {
-        largest = largest.maximum(&part)?;
+        largest = larger(&largest, &part)?;
     }
     Ok(largest)
+}
+
+/// The larger of two values at each place, the first of equal ones. NaN replaces and is not replaced.
+///
+/// Not `maximum`, which divides the gradient between equal values and loses NaN.
+fn larger(first: &Tensor, second: &Tensor) -> Result<Tensor> {
+    let keeps = (first.ge(second)? + first.ne(first)?)?;
+    keeps.where_cond(first, second)
 }
 
 /// The largest value of each window of any distance, the first of equal ones. Beyond the edges there is nothing.
@@ -135,11 +143,7 @@ pub(super) fn max_pool_strided(
         for dx in 0..window[1] {
             let part = rows.index_select(&places(1, w, dx)?, 3)?;
             largest = Some(match largest {
-                // Not `maximum`, which divides the gradient between equal values. NaN replaces and is not replaced.
-                Some(largest) => {
-                    let keeps = (largest.ge(&part)? + largest.ne(&largest)?)?;
-                    keeps.where_cond(&largest, &part)?
-                }
+                Some(largest) => larger(&largest, &part)?,
                 None => part,
             });
         }

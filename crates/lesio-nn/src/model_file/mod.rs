@@ -76,8 +76,19 @@ pub fn save_in<F: FileSystem>(
     Ok(lesio_files::write_in(system, path, Existing::Replace, |out| out.write_all(&content))?)
 }
 
-/// The bytes that [`save`] writes.
+/// The bytes that [`save`] writes, which [`load`] reads within [`DEFAULT_LIMIT`].
 pub(crate) fn encode(
+    kind: &str,
+    version: u32,
+    parameters: &ParameterSet,
+    document: &impl Serialize,
+) -> Result<Vec<u8>, String> {
+    encode_within(DEFAULT_LIMIT, kind, version, parameters, document)
+}
+
+/// The bytes of a file that [`load`] reads within a limit.
+pub(crate) fn encode_within(
+    limit: u64,
     kind: &str,
     version: u32,
     parameters: &ParameterSet,
@@ -96,8 +107,8 @@ pub(crate) fn encode(
         return Err(format!("its description has {} bytes, more than is read", text.len()));
     }
     let bytes: usize = data.iter().map(|(_, _, bytes)| bytes.len()).sum();
-    if bytes as u64 > DEFAULT_LIMIT - MOST_HEADER_BYTES {
-        return Err(format!("its parameters have {bytes} bytes, more than is read ({DEFAULT_LIMIT})"));
+    if bytes as u64 > limit.saturating_sub(MOST_HEADER_BYTES) {
+        return Err(format!("its parameters have {bytes} bytes, more than is read ({limit})"));
     }
     // One key only: with more, the bytes would depend on the order of the hash map.
     let metadata = HashMap::from([(KEY.to_owned(), text)]);
@@ -409,6 +420,16 @@ mod tests {
         assert_eq!(found.document, serde_json::json!([1.5, 0.1]));
         assert!(matches!(describe(&path, 10), Err(LoadError::Read { .. })));
         assert!(matches!(describe(folder.path(), 10), Err(LoadError::Read { .. })));
+    }
+
+    #[test]
+    fn what_would_not_be_read_is_not_written() {
+        // 28 bytes of parameters, and room for a header.
+        let within = |limit| encode_within(limit, "test", 1, &set(), &0);
+        assert_eq!(within(MOST_HEADER_BYTES + 28), encode("test", 1, &set(), &0));
+        let error = within(MOST_HEADER_BYTES + 27).unwrap_err();
+        assert_eq!(error, "its parameters have 28 bytes, more than is read (16777243)");
+        assert!(within(0).is_err());
     }
 
     /// Counts what is read of some bytes.

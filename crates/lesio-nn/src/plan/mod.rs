@@ -337,22 +337,20 @@ impl Plan {
     ///
     /// The variance is the unbiased estimate, divided by the count minus one.
     pub fn update_running_statistics(&self, weights: &mut PlanWeights) {
-        for statistics in self.batch_statistics() {
-            statistics.apply(weights);
-        }
+        let mut measured = MeasuredStatistics::default();
+        self.collect_statistics(&mut measured);
+        measured.apply(weights);
     }
 
-    /// Statistics that the last forward pass measured for batch normalizations.
-    pub(crate) fn batch_statistics(&self) -> Vec<MeasuredStatistics> {
-        let Some((samples, Mode::Train)) = self.last else { return Vec::new() };
-        let measured = |step: &Step| {
-            let state = step
-                .normalization
-                .as_ref()
-                .filter(|state| state.normalization.grouping == Grouping::Batch)?;
+    /// Adds what the last forward pass measured for batch normalizations: nothing if it was not in [`Mode::Train`].
+    pub(crate) fn collect_statistics(&self, into: &mut MeasuredStatistics) {
+        let Some((samples @ 1.., Mode::Train)) = self.last else { return };
+        for step in &self.steps {
+            let of_batch = |state: &&Normalized| state.normalization.grouping == Grouping::Batch;
+            let Some(state) = step.normalization.as_ref().filter(of_batch) else { continue };
             let Some(LayerWeights::Normalization { channels, statistics: Some(first), .. }) = step.weights
             else {
-                return None;
+                continue;
             };
             let layout = step.output.layout;
             let count = (samples * layout.height() * layout.width()) as f64;
@@ -360,29 +358,37 @@ impl Plan {
             let mean = state.moments.mean[..channels].iter().map(|&mean| mean as f32);
             let variance =
                 state.moments.variance[..channels].iter().map(|&variance| (variance * unbiased) as f32);
-            Some(MeasuredStatistics {
-                first,
-                momentum: state.momentum,
-                values: mean.chain(variance).collect(),
-            })
-        };
-        if samples == 0 { Vec::new() } else { self.steps.iter().filter_map(measured).collect() }
+            into.layers.push((first, 2 * channels, state.momentum));
+            into.values.extend(mean.chain(variance));
+        }
     }
 }
 
-/// Mean and unbiased variance of a batch, on their way into the running statistics.
-#[derive(Clone, Debug)]
+/// Means and unbiased variances of batches, on their way into the running statistics.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct MeasuredStatistics {
-    first: usize,
-    momentum: f32,
+    /// Of each layer of each pass: where its running statistics begin, their number, and its momentum.
+    layers: Vec<(usize, usize, f32)>,
+    /// Those of all of them, one after another.
     values: Vec<f32>,
 }
 
 impl MeasuredStatistics {
+    /// Moves the running statistics toward these, pass by pass.
     pub(crate) fn apply(&self, weights: &mut PlanWeights) {
-        for (running, &value) in weights.statistics[self.first..].iter_mut().zip(&self.values) {
-            *running = *running * (1.0 - self.momentum) + value * self.momentum;
+        let mut values = self.values.iter();
+        for &(first, count, momentum) in &self.layers {
+            let own = weights.statistics.iter_mut().skip(first).take(count);
+            for (running, &value) in own.zip(values.by_ref()) {
+                *running = *running * (1.0 - momentum) + value * momentum;
+            }
         }
+    }
+
+    /// Forgets all, and keeps the memory for the next.
+    pub(crate) fn clear(&mut self) {
+        self.layers.clear();
+        self.values.clear();
     }
 }
 

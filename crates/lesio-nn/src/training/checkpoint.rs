@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use lesio_files::{Disk, FileSystem};
+use lesio_files::{Disk, Existing, FileSystem};
 use lesio_settings::{SettingError, require};
 use serde::{Deserialize, Serialize};
 
@@ -71,8 +71,19 @@ struct Document {
     state: State,
 }
 
+/// The newest checkpoint of a name, apart from the previous one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Newest {
+    /// Intact, or missing.
+    Intact,
+    /// It could not be read, and the previous one could.
+    Damaged,
+}
+
 /// The content of a checkpoint.
 pub(crate) struct Saved {
+    /// Whether it was read from the newest file, or from the previous one because that is damaged.
+    pub(crate) newest: Newest,
     pub(crate) state: State,
     /// The state of each engine.
     pub(crate) engines: Vec<EngineState>,
@@ -84,7 +95,7 @@ const PARTS: [&str; 4] = ["weights", "first", "second", "average"];
 /// Of all engines together, if there was a validation.
 const BEST: &str = "best";
 
-/// Writes the state, and keeps the previous file as `NAME.previous`.
+/// Writes the state, and keeps the newest file as `NAME.previous` if it is intact.
 pub(crate) fn save(
     path: &Path,
     config: &TrainConfig,
@@ -92,6 +103,7 @@ pub(crate) fn save(
     state: &State,
     engines: &[Box<dyn TrainingEngine>],
     best: Option<&ParameterSet>,
+    newest: Newest,
 ) -> Result<(), SaveError> {
     let mut all = ParameterSet::new();
     let mut put = |part: &str, set: &ParameterSet| {
@@ -111,14 +123,23 @@ pub(crate) fn save(
     best.into_iter().for_each(|best| put(BEST, best));
     let document =
         Document { config: config.clone(), fingerprint: fingerprint.to_owned(), state: state.clone() };
-    let bytes = model_file::encode(KIND, VERSION, &all, &document)
+    // As large as `load` reads, which is more than a model file has: a checkpoint holds up to five values a parameter.
+    let bytes = model_file::encode_within(largest(engines), KIND, VERSION, &all, &document)
         .map_err(|reason| SaveError::Content { path: path.to_owned(), reason })?;
-    write(&Disk, path, &bytes)
+    write(&Disk, path, &bytes, newest)
 }
 
-/// Writes the bytes, and keeps the previous file under its second name: two generations.
-fn write<F: FileSystem>(system: &F, path: &Path, bytes: &[u8]) -> Result<(), SaveError> {
-    Ok(lesio_files::write_keeping(system, path, previous(path), |out| out.write_all(bytes))?)
+/// Writes the bytes, and keeps an intact file under its second name: two generations.
+///
+/// A damaged one is replaced alone. Kept, it would replace the only intact generation before the new one has its name.
+fn write<F: FileSystem>(system: &F, path: &Path, bytes: &[u8], newest: Newest) -> Result<(), SaveError> {
+    let written = match newest {
+        Newest::Intact => {
+            lesio_files::write_keeping(system, path, previous(path), |out| out.write_all(bytes))
+        }
+        Newest::Damaged => lesio_files::write_in(system, path, Existing::Replace, |out| out.write_all(bytes)),
+    };
+    Ok(written?)
 }
 
 /// Whether there is a checkpoint of this name or a previous one (`NAME.previous`), intact or not.
@@ -131,7 +152,8 @@ pub fn exists(path: &Path) -> bool {
 #[must_use]
 pub fn planned_epochs(path: &Path) -> Option<usize> {
     let planned = |path: &Path| {
-        let found = model_file::describe(path, model_file::DEFAULT_LIMIT).ok()?;
+        // Only the header is read, which has a limit of its own; the networks that limit the rest are not known here.
+        let found = model_file::describe(path, u64::MAX).ok()?;
         let document: Document = serde_json::from_value(found.document).ok()?;
         (found.kind == KIND).then_some(document.config.epochs)
     };
@@ -157,10 +179,10 @@ pub(crate) fn load(
     let limit = largest(engines);
     let read = |path: &Path| model_file::load::<Document>(path, KIND, VERSION, limit);
     let older = previous(path);
-    let (used, (all, document)) = match read(path) {
-        Ok(found) => (path.to_owned(), found),
+    let (used, newest, (all, document)) = match read(path) {
+        Ok(found) => (path.to_owned(), Newest::Intact, found),
         Err(source) => match read(&older) {
-            Ok(found) => (older, found),
+            Ok(found) => (older, Newest::Damaged, found),
             Err(_) => return Err(CheckpointError::Unreadable { path: path.to_owned(), source }),
         },
     };
@@ -185,7 +207,7 @@ pub(crate) fn load(
         set
     };
     let wrong = |source| CheckpointError::Parameters { path: used.clone(), source };
-    let mut saved = Saved { state: document.state, engines: Vec::new(), best: None };
+    let mut saved = Saved { newest, state: document.state, engines: Vec::new(), best: None };
     let filled = |set: ParameterSet| Some(set).filter(|set| !set.is_empty());
     for engine in engines {
         let names: Vec<String> = engine.network().parameters().into_iter().map(|spec| spec.name).collect();
@@ -281,7 +303,7 @@ mod tests {
         let mut disk = SimulatedDisk::default();
         for (step, bytes) in saved.iter().enumerate() {
             let step = step as u64;
-            let save = |disk: &SimulatedDisk| write(disk, path, bytes);
+            let save = |disk: &SimulatedDisk| write(disk, path, bytes, Newest::Intact);
             let may_be = |found: Option<u64>| found == Some(step) || found == step.checked_sub(1);
             faults += every_fault(&disk, save, |place, _, disk, result| {
                 let found = newest(|path| disk.read(path));
@@ -298,5 +320,52 @@ mod tests {
             assert!(disk.names().len() <= 2, "{:?}", disk.names());
         }
         assert!(faults >= 150 && states >= 100, "{faults} {states}");
+    }
+
+    #[test]
+    fn a_damaged_checkpoint_is_replaced_while_the_one_before_it_stays() {
+        let path = Path::new("checkpoint");
+        let (older, bytes) = (content(1), content(2));
+        let mut damaged = content(2);
+        *damaged.last_mut().unwrap() ^= 1;
+        let before = SimulatedDisk::with(&[
+            ("checkpoint", damaged.as_slice()),
+            ("checkpoint.previous", older.as_slice()),
+        ]);
+        let save = |disk: &SimulatedDisk| write(disk, path, &bytes, Newest::Damaged);
+        let faults = every_fault(&before, save, |place, _, disk, result| {
+            let found = newest(|path| disk.read(path));
+            assert!(found == Some(2) || result.is_err() && found == Some(1), "{place}: {found:?}");
+            assert!(disk.read(previous(path)).as_ref() == Some(&older), "{place}");
+        });
+        let states = every_power_cut(&before, save, |place, remains, finished| {
+            let found = newest(|path| remains.read(path));
+            assert!(found == Some(2) || !finished && found == Some(1), "{place}: {found:?}");
+        });
+        assert!(faults > 20 && states > 10, "{faults} {states}");
+    }
+
+    /// As of a network of 120 million parameters, whose values are a hole in the file.
+    #[test]
+    fn the_epochs_of_a_checkpoint_larger_than_any_model_file_are_read() {
+        let mut set = ParameterSet::new();
+        set.insert("weights/a", Parameter::new(vec![1], vec![0.5]).unwrap());
+        let config = TrainConfig::default().epochs(7);
+        let document = Document { config, fingerprint: "data".to_owned(), state: State::default() };
+        let small = model_file::encode(KIND, VERSION, &set, &document).unwrap();
+        let length = u64::from_le_bytes(small[..8].try_into().unwrap()) as usize;
+        let mut header: serde_json::Value = serde_json::from_slice(&small[8..8 + length]).unwrap();
+        let count = 600_000_000_u64;
+        assert!(4 * count > model_file::DEFAULT_LIMIT);
+        header["weights/a"]["shape"] = serde_json::json!([count]);
+        header["weights/a"]["data_offsets"] = serde_json::json!([0, 4 * count]);
+        let text = serde_json::to_vec(&header).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        std::fs::write(&path, [&(text.len() as u64).to_le_bytes()[..], &text[..]].concat()).unwrap();
+        let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+        // Where the file system has no files with holes.
+        let Ok(()) = file.set_len(8 + text.len() as u64 + 4 * count) else { return };
+        assert_eq!(planned_epochs(&path), Some(7));
     }
 }

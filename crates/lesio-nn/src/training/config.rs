@@ -19,8 +19,9 @@ pub struct TrainConfig {
     /// Epochs without a better validation after which training stops, 0 to a million; `None` never stops early.
     /// Default 10.
     pub patience: Option<usize>,
-    /// Largest number of consecutive updates that are skipped because loss or gradient is not finite; one more, and the
-    /// training fails as diverged. 0 to a million. Default 5.
+    /// Largest number of consecutive updates that are skipped because loss or gradient is not finite, or because the
+    /// norm of the gradient, after clipping, is above 1e18; one more, and the training fails as diverged. 0 to a
+    /// million. Default 5.
     pub skips: usize,
     /// Seed of the order of samples and of the objective's noise. Default 0.
     pub seed: u64,

@@ -21,8 +21,8 @@ pub enum TrainError {
     /// An engine failed.
     #[error("the networks could not be computed")]
     Engine(#[from] EngineError),
-    /// Loss or gradient were repeatedly not finite.
-    #[error("training diverged at update {step}: {skipped} updates in a row had no finite loss and gradient{}", last_good(.checkpoint))]
+    /// Loss or gradient were repeatedly not finite, or the norm of the gradient, after clipping, was above 1e18.
+    #[error("training diverged at update {step}: {skipped} updates in a row had no finite loss or no gradient of a norm up to 1e18{}", last_good(.checkpoint))]
     Diverged {
         /// The update, starting from 0.
         step: u64,

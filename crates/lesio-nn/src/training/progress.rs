@@ -25,13 +25,14 @@ pub enum Event<'a> {
         /// Samples per second of this update.
         throughput: f64,
     },
-    /// An update was left out because loss or gradient were not finite.
+    /// An update was left out because loss or gradient were not finite, or the norm of the gradient, after clipping,
+    /// was above 1e18.
     Skipped {
         /// The update, starting from 0.
         step: u64,
         /// The batch's loss.
         loss: f64,
-        /// Euclidean norm of the gradient.
+        /// Euclidean norm of the gradient before clipping.
         gradient_norm: f64,
     },
     /// An epoch is over.

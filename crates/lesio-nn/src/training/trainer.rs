@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::checkpoint;
+use super::checkpoint::{self, Newest};
 use super::config::{AVERAGED, TrainConfig};
 use super::error::TrainError;
 use super::objective::{Batch, Engines, Objective, Terms};
@@ -14,6 +14,10 @@ use crate::engine::EngineError;
 use crate::mode::Mode;
 use crate::parameters::ParameterSet;
 use crate::random;
+
+/// Largest norm of a gradient, after clipping, that is learned from. Adam's second moments hold squares in single
+/// precision, which ends at 3.4e38: an infinite one would stop its weight for good, and no checkpoint could be resumed.
+const STEEPEST: f64 = 1e18;
 
 /// Trains the networks of an [`Objective`].
 ///
@@ -28,6 +32,8 @@ pub struct Trainer<O, const N: usize> {
     earlier: EarlierCheckpoint,
     /// The checkpoint from which this training continued.
     resumed: Option<PathBuf>,
+    /// The newest file of that name, if it is damaged and not yet replaced.
+    damaged: Option<PathBuf>,
     saved: bool,
 }
 
@@ -71,6 +77,7 @@ impl<O: Objective<N>, const N: usize> Trainer<O, N> {
             checkpoint: None,
             earlier: EarlierCheckpoint::default(),
             resumed: None,
+            damaged: None,
             saved: false,
         })
     }
@@ -105,6 +112,7 @@ impl<O: Objective<N>, const N: usize> Trainer<O, N> {
         self.state = saved.state;
         self.best = saved.best;
         self.resumed = Some(path.as_ref().to_owned());
+        self.damaged = (saved.newest == Newest::Damaged).then(|| path.as_ref().to_owned());
         Ok(())
     }
 
@@ -123,8 +131,8 @@ impl<O: Objective<N>, const N: usize> Trainer<O, N> {
     /// Trains until all epochs are done, patience is exhausted, or `observe` breaks.
     ///
     /// # Errors
-    /// If an engine or a file fails, if the loss is repeatedly not finite, and for the checkpoint of another training
-    /// with the same name.
+    /// If an engine or a file fails, if loss or gradient are repeatedly not finite or the gradient is too large, and for
+    /// the checkpoint of another training with the same name.
     pub fn run(
         &mut self,
         mut observe: impl FnMut(&Event<'_>) -> ControlFlow<()>,
@@ -231,8 +239,10 @@ impl<O: Objective<N>, const N: usize> Trainer<O, N> {
         let gradient_norm = squared.sqrt();
         self.state.cursor += 1;
         self.state.step += 1;
-        // With finite weights, gradients and rate, Adam's update is bounded, so the weights stay finite.
-        if !(terms.total.is_finite() && gradient_norm.is_finite()) {
+        let update = self.config.adam.update(step, steps, gradient_norm);
+        // False for NaN. With such gradients, finite weights and rate, moments and weights stay finite.
+        let bounded = gradient_norm * update.gradient_scale <= STEEPEST;
+        if !(terms.total.is_finite() && bounded) {
             self.state.skipped += 1;
             if self.state.skipped > self.config.skips {
                 let checkpoint =
@@ -242,7 +252,6 @@ impl<O: Objective<N>, const N: usize> Trainer<O, N> {
             return Ok(observe(&Event::Skipped { step, loss: terms.total, gradient_norm }));
         }
         self.state.skipped = 0;
-        let update = self.config.adam.update(step, steps, gradient_norm);
         for engine in &mut self.engines {
             engine.update(&update)?;
         }
@@ -304,8 +313,11 @@ impl<O: Objective<N>, const N: usize> Trainer<O, N> {
     fn save(&mut self) -> Result<(), TrainError> {
         let Some((path, _)) = &self.checkpoint else { return Ok(()) };
         let fingerprint = self.objective.fingerprint();
-        checkpoint::save(path, &self.config, &fingerprint, &self.state, &self.engines, self.best.as_ref())?;
+        let newest = if self.damaged.as_ref() == Some(path) { Newest::Damaged } else { Newest::Intact };
+        let (state, best) = (&self.state, self.best.as_ref());
+        checkpoint::save(path, &self.config, &fingerprint, state, &self.engines, best, newest)?;
         self.saved = true;
+        self.damaged = None;
         Ok(())
     }
 }

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lesio_nn::{
-    EarlierCheckpoint, Ending, Engines, Event, Objective, ParameterSet, TrainConfig, Trainer, model_file,
+    Batch, EarlierCheckpoint, Ending, EngineError, Engines, Event, Objective, ParameterSet, Terms,
+    TrainConfig, Trainer, checkpoint_exists, model_file,
 };
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +30,36 @@ pub struct StepCache {
 #[derive(Serialize, Deserialize)]
 struct Finished {
     fingerprint: String,
+}
+
+/// An objective that is told apart by its stages, too: the checkpoint of a training with others may lie beyond one of
+/// these, whose parameters are gone.
+struct Staged<'a, O> {
+    objective: O,
+    stages: &'a [usize],
+}
+
+impl<O: Objective<N>, const N: usize> Objective<N> for Staged<'_, O> {
+    fn samples(&self) -> usize {
+        self.objective.samples()
+    }
+
+    fn learn(&mut self, engines: &mut Engines<N>, batch: &Batch<'_>) -> Result<Terms, EngineError> {
+        self.objective.learn(engines, batch)
+    }
+
+    fn validate(&mut self, engines: &mut Engines<N>) -> Result<Option<Terms>, EngineError> {
+        self.objective.validate(engines)
+    }
+
+    fn criterion(&self, validation: &Terms) -> f64 {
+        self.objective.criterion(validation)
+    }
+
+    fn fingerprint(&self) -> String {
+        let own = self.objective.fingerprint();
+        if self.stages.is_empty() { own } else { format!("{own}, stages {:?}", self.stages) }
+    }
 }
 
 impl StepCache {
@@ -74,7 +105,8 @@ impl StepCache {
         stages: &[usize],
         observer: &mut PipelineObserver<'_>,
     ) -> Result<Vec<ParameterSet>, PipelineError> {
-        let fingerprint = format!("{}, {:?}", objective.fingerprint(), config);
+        let objective = Staged { objective, stages };
+        let fingerprint = format!("{}, {:?}", Objective::<N>::fingerprint(&objective), config);
         let files: Vec<String> = match stages {
             [] => vec![name.to_owned()],
             stages => stages.iter().map(|stage| format!("{name}-{stage}")).collect(),
@@ -94,7 +126,7 @@ impl StepCache {
         if let Some(path) = self.file(&format!("{name}-checkpoint")) {
             trainer = trainer.checkpoint(&path, SAVE_EVERY);
             // What cannot be taken up, since it is of another configuration, is done anew.
-            if path.exists()
+            if checkpoint_exists(&path)
                 && let Err(error) = trainer.resume(&path)
             {
                 let reason =
@@ -130,9 +162,10 @@ impl StepCache {
     }
 }
 
-/// A finished step needs no checkpoint; one that cannot be removed does no harm.
+/// A finished step needs no checkpoint; one that cannot be removed does no harm. The newest is removed last: a process
+/// that is killed in between leaves the state at the end, not one before it.
 fn remove_checkpoint(path: &Path) {
-    for path in [path.to_owned(), path.with_added_extension("previous")] {
+    for path in [path.with_added_extension("previous"), path.to_owned()] {
         if let Err(error) = std::fs::remove_file(&path)
             && error.kind() != std::io::ErrorKind::NotFound
         {

@@ -8,6 +8,7 @@ mod steps;
 
 use std::collections::BTreeSet;
 
+use lesio_image::Orientation;
 use lesio_nn::{Device, ParameterSet};
 
 use crate::config::{EstimatorConfig, Method};
@@ -44,6 +45,8 @@ pub struct QualityPipeline {
     patients: [BTreeSet<String>; 2],
     /// Least and greatest side of a pixel of the training images, in millimeters.
     pixel_millimeters: Option<[f64; 2]>,
+    /// Orientation of the training images.
+    orientation: Option<Orientation>,
 }
 
 impl QualityPipeline {
@@ -81,7 +84,7 @@ impl QualityPipeline {
         }
         let patients = [training, held_out]
             .map(|slices| slices.iter().map(|slice| slice.patient.clone()).collect::<BTreeSet<_>>());
-        let pixel_millimeters = pixel_millimeters(training);
+        let (pixel_millimeters, orientation) = (pixel_millimeters(training), orientation(training));
         let (held_out, training) = (pools.pop().unwrap_or_default(), pools.pop().unwrap_or_default());
         let device = device.clone();
         Ok(Self {
@@ -95,6 +98,7 @@ impl QualityPipeline {
             held_out,
             patients,
             pixel_millimeters,
+            orientation,
         })
     }
 
@@ -156,7 +160,7 @@ impl QualityPipeline {
         let [learned, chosen] = &self.patients;
         let provenance = QualityProvenance::new(self.config.seed, fingerprint).patients(learned, chosen);
         let model = QualityModel::new(estimator, reconstructor, conformal, novelty, provenance)?;
-        Ok(model.with_pixel_millimeters(self.pixel_millimeters)?)
+        Ok(model.with_pixel_millimeters(self.pixel_millimeters)?.with_orientation(self.orientation))
     }
 
     /// Samples of the training patients.
@@ -187,6 +191,22 @@ fn pixel_millimeters(slices: &[TrueSlice]) -> Option<[f64; 2]> {
         range = Some([least.min(own), most.max(own)]);
     }
     range
+}
+
+/// The orientation of all slices; `None` where one does not tell it, and, with a warning, where they differ.
+fn orientation(slices: &[TrueSlice]) -> Option<Orientation> {
+    let first = slices.first()?.orientation?;
+    let other = slices.iter().map(|slice| slice.orientation).find(|other| *other != Some(first));
+    let Some(other) = other else { return Some(first) };
+    if let Some(other) = other {
+        tracing::warn!(
+            %first,
+            %other,
+            "the training volumes have different orientations: slices are those along the last axis of each array, also in \
+             volumes to grade"
+        );
+    }
+    None
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use lesio_image::Volume;
 use lesio_io::dataset::Case;
 use lesio_io::nifti::{NiftiHeader, read_header};
 use lesio_io::{Matching, ReadOptions, WriteOptions};
-use lesio_quality::{Assessment, Grade, QualityModel, SLICE_AXIS, SliceAssessment, SliceVerdict};
+use lesio_quality::{Assessment, Grade, QualityModel, SliceAssessment, SliceVerdict};
 use lesio_report::{Existing, HeatMap, Montage, Picture, Rgb, Scale};
 use ndarray::Axis;
 
@@ -107,6 +107,21 @@ impl GradedFile {
         Ok(())
     }
 
+    /// Names of the files that [`GradedFile::write`] writes of this image.
+    pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
+        let (has_picture, has_error) = (self.graded().next().is_some(), self.assessment.error.is_some());
+        Self::NAMES.into_iter().filter(move |&name| match name {
+            "assessment.png" => has_picture,
+            "error.nii.gz" => has_error,
+            _ => true,
+        })
+    }
+
+    /// The slices with a grade.
+    fn graded(&self) -> impl Iterator<Item = &SliceAssessment> {
+        self.assessment.slices.iter().filter(|slice| matches!(slice.verdict, SliceVerdict::Graded { .. }))
+    }
+
     /// What is said in words: a line for each label of the volume and for each slice.
     #[must_use]
     pub fn summary(&self) -> String {
@@ -155,11 +170,7 @@ impl GradedFile {
     /// difference, the error map. `None` where nothing is segmented.
     fn montage(&self) -> Result<Option<Montage>, PresentationError> {
         let (image, segmentation, assessment) = (&self.image, &self.segmentation, &self.assessment);
-        let graded: Vec<_> = assessment
-            .slices
-            .iter()
-            .filter(|slice| matches!(slice.verdict, SliceVerdict::Graded { .. }))
-            .collect();
+        let graded: Vec<_> = self.graded().collect();
         if graded.is_empty() {
             return Ok(None);
         }
@@ -171,9 +182,9 @@ impl GradedFile {
         let columns = ["image, segmentation", "if it were right", "difference", "where it is wrong"];
         let mut montage = Montage::new(columns).color_bar(errors.clone());
         for slice in graded.iter().step_by(graded.len().div_ceil(SHOWN)) {
-            let plane =
-                |volume: &Volume<f32>| volume.data().index_axis(Axis(SLICE_AXIS), slice.index).to_owned();
-            let labels = segmentation.data().index_axis(Axis(SLICE_AXIS), slice.index);
+            let axis = Axis(assessment.slice_axis);
+            let plane = |volume: &Volume<f32>| volume.data().index_axis(axis, slice.index).to_owned();
+            let labels = segmentation.data().index_axis(axis, slice.index);
             let mask = labels.mapv(|label| self.labels.contains(&label));
             let gray = |volume: &Volume<f32>| Picture::gray(plane(volume).view(), window);
             let difference = plane(&assessment.difference).mapv(f32::abs);

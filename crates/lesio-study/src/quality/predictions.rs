@@ -7,7 +7,7 @@ use lesio_io::dataset::Case;
 use lesio_io::spreadsheet::CommaTable;
 use lesio_metrics::{BootstrapConfig, WhenEmpty, dice_per_label};
 use lesio_quality::{
-    Assessment, EstimateError, GradeCalibration, InputError, QualityModel, SLICE_AXIS, Scored, SliceVerdict,
+    Assessment, EstimateError, GradeCalibration, InputError, QualityModel, Scored, SliceVerdict,
 };
 use ndarray::Axis;
 use rayon::prelude::*;
@@ -486,10 +486,11 @@ impl Compared<'_> {
             abstained,
         };
         let (segmentation, truth) = (self.segmentation.data(), self.truth.data());
+        let axis = Axis(assessment.slice_axis);
         let (mut grades, mut ungraded_slices, mut graded, mut unlike) = (Vec::new(), 0, 0_usize, 0_usize);
         for slice in &assessment.slices {
-            let own = segmentation.index_axis(Axis(SLICE_AXIS), slice.index);
-            let truth = truth.index_axis(Axis(SLICE_AXIS), slice.index);
+            let own = segmentation.index_axis(axis, slice.index);
+            let truth = truth.index_axis(axis, slice.index);
             match &slice.verdict {
                 SliceVerdict::Graded { labels: found, unlikeness, .. } => {
                     graded += 1;
