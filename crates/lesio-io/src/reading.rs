@@ -105,14 +105,14 @@ impl ReadOptions {
         if self.fourth() == FourthAxis::Refuse || self.index().is_some() {
             return Ok(vec![self.read(path)?]);
         }
-        let mut image = NiftiImage::open_with(path, self)?;
-        tell_oddities(&image);
-        // The volumes, and the scan that they are joined to.
-        let (need, limit) = (image.voxels().saturating_mul(8), self.limit());
-        if need > limit {
-            return Err(ReadErrorKind::LimitExceeded { need, limit }.at(path));
-        }
-        (0..image.volumes()).map(|index| image.read_volume_at(index)).collect()
+        telling_oddities(NiftiImage::open_with(path, self)?, |image| {
+            // The volumes, and the scan that they are joined to.
+            let (need, limit) = (image.voxels().saturating_mul(8), self.limit());
+            if need > limit {
+                return Err(ReadErrorKind::LimitExceeded { need, limit }.at(path));
+            }
+            (0..image.volumes()).map(|index| image.read_volume_at(index)).collect()
+        })
     }
 
     /// Reads a NIfTI volume.
@@ -169,22 +169,22 @@ impl ReadOptions {
     }
 
     /// The requested volume of an opened image.
-    fn volume_of<T: Voxel, C: Holder>(&self, mut image: NiftiImage<C>) -> Result<Volume<T>, ReadError> {
-        tell_oddities(&image);
-        match self.index() {
+    fn volume_of<T: Voxel, C: Holder>(&self, image: NiftiImage<C>) -> Result<Volume<T>, ReadError> {
+        telling_oddities(image, |image| match self.index() {
             Some(index) => image.read_volume_at(index),
             None => image.read_volume(),
-        }
+        })
     }
 
     /// Like [`ReadOptions::volume_of`], as a mask.
-    fn mask_of<C: Holder>(&self, mut image: NiftiImage<C>) -> Result<Volume<bool>, ReadError> {
-        tell_oddities(&image);
-        let index = match self.index() {
-            Some(index) => index,
-            None => image.only_volume()?,
-        };
-        image.read_mask_by(index, self.of_inside())
+    fn mask_of<C: Holder>(&self, image: NiftiImage<C>) -> Result<Volume<bool>, ReadError> {
+        telling_oddities(image, |image| {
+            let index = match self.index() {
+                Some(index) => index,
+                None => image.only_volume()?,
+            };
+            image.read_mask_by(index, self.of_inside())
+        })
     }
 
     /// Reads a PNG, JPEG, TIFF or BMP image.
@@ -251,7 +251,15 @@ impl ReadOptions {
     /// `NumberOfFrames` other than 1 and enhanced images (functional groups), `FloatPixelData`, a table beside a
     /// scaling that is not 1 and 0, and `HighBit` other than `BitsStored` less 1. These are ignored, because they
     /// concern display or another unit: windows, VOI and presentation tables, `RealWorldValueMappingSequence`, private
-    /// scalings, and overlays. Pixels of `PixelPaddingValue` keep their value.
+    /// scalings, and overlays.
+    ///
+    /// Pixels whose stored value is `PixelPaddingValue`, or lies between it and `PixelPaddingRangeLimit`, are outside
+    /// of the field of view. They get the smallest other value of the series, with a `tracing` event that says how many
+    /// they are. A padding that is 0 after the modality transformation stays 0.
+    ///
+    /// Slices must lie at equal distances. Each may be off its place between the first and the last one by a hundredth
+    /// of their distance, or by one unit of the last decimal of the positions: thin slices have positions such as 0.62
+    /// and 1.25 mm, or 0.6 and 1.2.
     ///
     /// # Errors
     /// All errors name the file: [`NotFolder`](crate::ReadErrorKind::NotFolder),
@@ -288,9 +296,20 @@ impl ReadOptions {
     }
 }
 
-/// Reports the oddities of an image as `tracing` events.
-fn tell_oddities<C: Holder>(image: &NiftiImage<C>) {
-    for oddity in image.oddities() {
-        tracing::warn!(file = %Escaped(image.path().display()), %oddity, "odd header");
-    }
+/// Reads from an image, and reports its oddities as `tracing` events: those of the header before, and those that show
+/// at the end of a compressed file after.
+fn telling_oddities<T, C: Holder>(
+    mut image: NiftiImage<C>,
+    read: impl FnOnce(&mut NiftiImage<C>) -> Result<T, ReadError>,
+) -> Result<T, ReadError> {
+    let tell = |image: &NiftiImage<C>, known: usize| {
+        for oddity in image.oddities().iter().skip(known) {
+            tracing::warn!(file = %Escaped(image.path().display()), %oddity, "odd header");
+        }
+    };
+    tell(&image, 0);
+    let known = image.oddities().len();
+    let found = read(&mut image)?;
+    tell(&image, known);
+    Ok(found)
 }

@@ -221,17 +221,18 @@ impl<'a> Stream<'a> {
         }
     }
 
-    /// Reads a compressed file to its end, so that every member's checksum and length are verified.
+    /// Reads a compressed file to its end, so that every member's checksum and length are verified, and returns the
+    /// number of bytes that were left; 0 for a file that is not compressed, of which nothing is read.
     ///
     /// A small file can decompress to terabytes: more than `limit` bytes are an error.
-    pub(crate) fn verify_rest(&mut self, limit: u64) -> Result<(), ReadErrorKind> {
+    pub(crate) fn verify_rest(&mut self, limit: u64) -> Result<u64, ReadErrorKind> {
         if matches!(self, Self::Plain(_)) {
-            return Ok(());
+            return Ok(0);
         }
         let passed = self.skip(limit)?;
         if passed == limit && self.read(&mut [0])? > 0 {
             return Err(ReadErrorKind::LongRest { limit });
         }
-        Ok(())
+        Ok(passed)
     }
 }

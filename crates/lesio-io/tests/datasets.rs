@@ -619,8 +619,9 @@ fn links_pipes_and_names_that_are_no_text() {
         ["a/flair.nii.gz", "a/mask.nii.gz", "good.png", "real/flair.nii.gz"]
     );
     symlink("nowhere", root.path().join("dangling.png")).unwrap();
-    refused(Dataset::open(root.path(), &Layout::Images), "DanglingLink", "dangling.png");
-    refused(Dataset::open(root.path(), &flair()), "DanglingLink", "dangling.png");
+    for layout in [Layout::Acdc, Layout::MvTec] {
+        refused(Dataset::open(root.path(), &layout), "DanglingLink", "dangling.png");
+    }
     fs::remove_file(root.path().join("dangling.png")).unwrap();
     symlink("nowhere", root.path().join("real/mask.nii.gz")).unwrap();
     refused(Dataset::open(root.path(), &flair()), "DanglingLink", "mask.nii.gz");
@@ -628,14 +629,97 @@ fn links_pipes_and_names_that_are_no_text() {
     fs::create_dir(root.path().join("real/mask.nii.gz")).unwrap();
     refused(Dataset::open(root.path(), &flair()), "NotRegularFile", "mask.nii.gz");
     fs::remove_dir(root.path().join("real/mask.nii.gz")).unwrap();
-    let pipe = root.path().join("pipe.png");
-    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-    refused(Dataset::open(root.path(), &Layout::Images), "NotRegularFile", "pipe.png");
-    fs::remove_file(pipe).unwrap();
     fs::create_dir(root.path().join(OsStr::from_bytes(b"caf\xe9"))).unwrap();
-    for layout in [flair(), Layout::Images, Layout::Acdc, Layout::MvTec] {
+    for layout in [Layout::Acdc, Layout::MvTec] {
         let error = Dataset::open(root.path(), &layout).unwrap_err();
         assert_eq!(error.kind().name(), "NotUtf8");
         assert!(error.to_string().contains("caf\\xe9"), "{error}");
     }
+}
+
+/// One image that cannot be read does not stop the others, whatever it is.
+#[cfg(unix)]
+#[test]
+fn an_image_that_cannot_be_read_is_a_case_with_an_error() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::symlink;
+
+    let read = |data: &Dataset| -> Vec<(String, &'static str)> {
+        let kind = |case: &lesio_io::dataset::Case| match case.read_scan() {
+            Ok(_) => "read",
+            Err(error) => error.kind().name(),
+        };
+        data.cases().iter().map(|case| (case.id().to_owned(), kind(case))).collect()
+    };
+    let expected = |cases: &[(&str, &'static str)]| -> Vec<(String, &'static str)> {
+        cases.iter().map(|&(id, kind)| (id.to_owned(), kind)).collect()
+    };
+    let pipe =
+        |path: &Path| assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
+    let named = |bytes: &'static [u8]| OsStr::from_bytes(bytes);
+
+    let root = folder(&["good.png", "deep/good.nii.gz"]);
+    symlink("nowhere", root.path().join("gone.png")).unwrap();
+    symlink("round.png", root.path().join("round.png")).unwrap();
+    symlink("nowhere", root.path().join("gone")).unwrap();
+    pipe(&root.path().join("pipe.nii"));
+    // Two names with one lossy form, and one of no image.
+    for name in [&b"caf\xe8.png"[..], b"caf\xe9.png", b"caf\xe9.txt"] {
+        fs::copy(root.path().join("good.png"), root.path().join(named(name))).unwrap();
+    }
+    let data = Dataset::open(root.path(), &Layout::Images).unwrap();
+    let mut found = read(&data);
+    let twin = found.iter().position(|(id, _)| id.ends_with("_caf\u{fffd}.png")).unwrap();
+    assert_eq!(found.remove(twin).1, "NotUtf8");
+    let cases = [
+        ("caf\u{fffd}.png", "NotUtf8"),
+        ("deep/good.nii.gz", "read"),
+        ("gone.png", "DanglingLink"),
+        ("good.png", "read"),
+        ("pipe.nii", "NotRegularFile"),
+        ("round.png", "Io"),
+    ];
+    assert_eq!(found, expected(&cases));
+    let odd = data.cases().iter().find(|case| case.id() == "caf\u{fffd}.png").unwrap();
+    let error = odd.read_image().unwrap_err().to_string();
+    assert!(error.contains("the name is not UTF-8: caf\\xe8.png"), "{error}");
+
+    let root = folder(&[
+        "a/flair.nii.gz",
+        "a/mask.nii.gz",
+        "folder/flair.nii.gz/x.txt",
+        "link/",
+        "pipe/",
+        "notes.txt",
+    ]);
+    symlink("nowhere", root.path().join("link/flair.nii.gz")).unwrap();
+    pipe(&root.path().join("pipe/flair.nii.gz"));
+    symlink("../archive/b", root.path().join("b")).unwrap();
+    symlink("nowhere", root.path().join("image.png")).unwrap();
+    let odd = root.path().join(named(b"caf\xe9"));
+    fs::create_dir(&odd).unwrap();
+    fs::copy(root.path().join("a/flair.nii.gz"), odd.join("flair.nii.gz")).unwrap();
+    let data = Dataset::open_with(root.path(), &flair(), &keep()).unwrap();
+    let cases = [
+        ("a", "read"),
+        ("b", "DanglingLink"),
+        ("caf\u{fffd}", "NotUtf8"),
+        ("folder", "NotRegularFile"),
+        ("link", "DanglingLink"),
+        ("pipe", "NotRegularFile"),
+    ];
+    assert_eq!(read(&data), expected(&cases));
+    let error = data.cases()[1].read_volume().unwrap_err().to_string();
+    assert!(error.ends_with("b: is a link to ../archive/b, which does not exist"), "{error}");
+    assert!(data.cases()[2].header().is_err());
+    // Nobody knows whether it has a mask.
+    assert!(data.filter(|case| case.id() == "b").require_masks().is_ok());
+    let data = Dataset::open(root.path(), &Layout::Images).unwrap();
+    let within = data.cases().iter().find(|case| case.id() == "caf\u{fffd}/flair.nii.gz").unwrap();
+    let error = within.read_volume().unwrap_err().to_string();
+    assert!(error.ends_with("the name is not UTF-8: caf\\xe9"), "{error}");
+    // A mask is never taken for missing.
+    symlink("nowhere", root.path().join("link/mask.nii.gz")).unwrap();
+    refused(Dataset::open_with(root.path(), &flair(), &keep()), "DanglingLink", "link/mask.nii.gz");
 }

@@ -262,6 +262,124 @@ fn a_tilted_gantry_stays_tilted() {
     }
 }
 
+/// Slices at these distances, with positions of this many decimals.
+fn rounded(step: f64, decimals: usize, count: usize) -> Vec<Slice> {
+    let slice = |number: usize| {
+        Slice::new(number).with(|s| {
+            s.orientation = text(&[1., 0., 0., 0., 1., 0.]);
+            s.position = format!("-60\\-50.5\\{:.decimals$}", -40.0 + step * number as f64);
+        })
+    };
+    (0..count).map(slice).collect()
+}
+
+#[test]
+fn thin_slices_with_rounded_positions_are_even() {
+    for (step, decimals) in [(0.625, 2), (0.625, 1), (1.25, 1), (3.333_333, 2), (0.7, 1)] {
+        let volume = read(&rounded(step, decimals, 40)).unwrap();
+        let (found, unit) = (volume.geometry().spacing()[2], 10_f64.powi(-(decimals as i32)));
+        // By the whole extent.
+        assert!((found - step).abs() <= unit / 38.0, "{step} {decimals}: {found}");
+        for (count, gone) in [(40, 20), (40, 38), (4, 1), (5, 2)] {
+            let mut slices = rounded(step, decimals, count);
+            slices.remove(gone);
+            let error = read(&slices).unwrap_err();
+            assert_eq!(error.kind().name(), "MissingSlices", "{step} {decimals} {count} {gone}: {error}");
+            assert!(error.to_string().contains("1 slices are missing"), "{error}");
+        }
+    }
+    // In any direction.
+    let oblique = |number: usize| {
+        let height = 0.625 * number as f64;
+        let place: [f64; 3] = std::array::from_fn(|axis| START[axis] + height * NORMAL[axis]);
+        let [x, y, z] = place;
+        Slice::new(number).with(|s| s.position = format!("{x:.2}\\{y:.2}\\{z:.2}"))
+    };
+    assert_eq!(read(&(0..30).map(oblique).collect::<Vec<_>>()).unwrap().shape(), [COLUMNS, ROWS, 30]);
+    // A slice that is shifted by a tenth of the step.
+    for (step, decimals) in [(0.625, 6), (0.625, 2), (3.0, 6)] {
+        let mut slices = rounded(step, decimals, 20);
+        slices[9].position = format!("-60\\-50.5\\{:.decimals$}", -40.0 + step * 9.1);
+        let error = read(&slices).unwrap_err();
+        assert_eq!(error.kind().name(), "UnevenSpacing", "{step} {decimals}: {error}");
+    }
+    // Whole numbers are not rounded ones, and lengths in messages are short.
+    let mut slices = rounded(3.0, 0, 5);
+    slices[2].position = "-60\\-50.5\\-33".to_owned();
+    let text = read(&slices).unwrap_err().to_string();
+    assert!(text.contains("lies 4.000 mm after") && text.contains("expected 3.000 mm"), "{text}");
+}
+
+#[test]
+fn padding_gets_the_smallest_other_value() {
+    let short =
+        |tag, value: i16| DataElement::new(tag, VR::SS, PrimitiveValue::I16([value].as_slice().into()));
+    let word = |value: u16| {
+        let value = PrimitiveValue::U16([value].as_slice().into());
+        DataElement::new(tags::PIXEL_PADDING_VALUE, VR::US, value)
+    };
+    let padding = short(tags::PIXEL_PADDING_VALUE, -2000);
+    // Signed pixels: 0, -1500 and 5 among padding, and a slice of nothing but padding.
+    let slices = |more: Vec<DataElement<InMemDicomObject>>| -> Vec<Slice> {
+        let slice = |number: usize| {
+            Slice::new(number).with(|s| {
+                let mut pixels = vec![-2000_i16; ROWS * COLUMNS];
+                if number != 1 {
+                    pixels[3..6].copy_from_slice(&[0, -1500, 5]);
+                }
+                let pixels: Vec<u16> = pixels.into_iter().map(i16::cast_unsigned).collect();
+                (s.signed, s.scaling, s.more) = (1, Some(("2", "-10")), more.clone());
+                s.pixels = Some(PrimitiveValue::U16(pixels.into()));
+            })
+        };
+        (0..3).map(slice).collect()
+    };
+    let values =
+        |slices: &[Slice]| -> Vec<f32> { read(slices).unwrap().data().t().iter().copied().collect() };
+    let all = |inside: [f32; 3], outside: f32| -> Vec<f32> {
+        let mut values = vec![outside; 3 * ROWS * COLUMNS];
+        for slice in [0, 2] {
+            values[slice * ROWS * COLUMNS + 3..][..3].copy_from_slice(&inside);
+        }
+        values
+    };
+    assert_eq!(values(&slices(Vec::new())), all([-10.0, -3010.0, 0.0], -4010.0));
+    for syntax in [uids::IMPLICIT_VR_LITTLE_ENDIAN, uids::EXPLICIT_VR_LITTLE_ENDIAN, BIG_ENDIAN] {
+        // Some writers give the type of unsigned pixels.
+        for padding in [padding.clone(), word(63_536)] {
+            let mut slices = slices(vec![padding]);
+            slices.iter_mut().for_each(|slice| slice.syntax = syntax);
+            assert_eq!(values(&slices), all([-10.0, -3010.0, 0.0], -3010.0));
+        }
+    }
+    let range = vec![padding, short(tags::PIXEL_PADDING_RANGE_LIMIT, -1500)];
+    assert_eq!(values(&slices(range)), all([-10.0, -10.0, 0.0], -10.0));
+    // A value that the stored bits cannot hold is that of no pixel; 2096 has the same lowest twelve bits.
+    let twelve: Vec<Slice> = series(3)
+        .into_iter()
+        .map(|slice| {
+            slice.with(|s| {
+                (s.bits, s.more) = ([16, 12, 11], vec![word(63_536)]);
+                s.pixels = Some(PrimitiveValue::U16(vec![2096; ROWS * COLUMNS].into()));
+            })
+        })
+        .collect();
+    assert!(values(&twelve).iter().all(|&value| value == 2096.0));
+    // A padding that means 0 stays 0, and one that does not is replaced.
+    let zero = |scaling| -> Vec<Slice> {
+        let slices = series(3).into_iter();
+        slices.map(|slice| slice.with(|s| (s.scaling, s.more) = (scaling, vec![word(0)]))).collect()
+    };
+    check(&read(&zero(None)).unwrap(), 3, |value, _| f32::from(value));
+    check(&read(&zero(Some(("1", "-1000")))).unwrap(), 3, |value, _| f32::from(value.max(1)) - 1000.0);
+    // Nothing but padding is constant.
+    let nothing = vec![Slice::new(0).with(|s| {
+        (s.thickness, s.more) = (Some("3"), vec![word(7)]);
+        s.pixels = Some(PrimitiveValue::U16(vec![7; ROWS * COLUMNS].into()));
+    })];
+    assert!(values(&nothing).iter().all(|&value| value == 0.0));
+}
+
 #[test]
 fn what_does_not_make_one_volume_is_refused_by_name() {
     let change = |number: usize, change: &dyn Fn(&mut Slice)| {

@@ -147,13 +147,126 @@ fn what_is_no_volume_is_passed_over() {
             .write(&root.join(format!("c{number}")));
     }
     for number in 0..3 {
-        Slice { with_image: false, ..slice("P", "1.4", "report", number) }
+        // What is no image has elements after the place of its size.
+        let flag = DataElement::new(tags::COMPLETION_FLAG, VR::CS, PrimitiveValue::from("COMPLETE"));
+        Slice { with_image: false, more: vec![flag], ..slice("P", "1.4", "report", number) }
             .write(&root.join(format!("d{number}")));
     }
     slice("P", "", "no series", 0).write(&root.join("e"));
-    // Its start is that of a DICOM file, and no more.
-    fs::write(root.join("f"), [&[0; 128][..], b"DICM", &[2, 0, 16, 0, b'U', b'I', 99, 0]].concat()).unwrap();
+    for (place, modality) in ["SEG", "RTDOSE", "PR", "SR", "KO"].into_iter().enumerate() {
+        let uid = format!("1.5.{place}");
+        slice("P", &uid, "of frames", 0)
+            .text(tags::MODALITY, VR::CS, modality)
+            .text(tags::NUMBER_OF_FRAMES, VR::IS, "5")
+            .write(&root.join(format!("g{place}")));
+    }
+    // Its start is that of a DICOM file, and no more. No slice of a series is in its folder.
+    fs::create_dir(root.join("f")).unwrap();
+    fs::write(root.join("f/f"), CUT_IN_META).unwrap();
+    let data = Dataset::open(root, &dicom(None, None)).unwrap();
     assert_eq!(ids(root, None), ["P_3_good"]);
+    data.cases()[0].read_scan().unwrap();
+}
+
+/// The start of a DICOM file that ends in an element of its meta information.
+const CUT_IN_META: [u8; 140] = {
+    let mut bytes = [0; 140];
+    let end = *b"DICM\x02\x00\x10\x00UI\x63\x00";
+    let mut place = 0;
+    while place < end.len() {
+        bytes[128 + place] = end[place];
+        place += 1;
+    }
+    bytes
+};
+
+/// The place of an element in a file.
+fn place(bytes: &[u8], tag: [u8; 4]) -> usize {
+    bytes.windows(4).position(|found| found == tag).unwrap()
+}
+
+#[test]
+fn a_damaged_slice_makes_no_shorter_volume() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    series(&root.join("a"), "P1", "1.1", "damaged", 6);
+    series(&root.join("b"), "P2", "1.2", "whole", 4);
+    let file = |number: usize| root.join(format!("a/1.1-{number}"));
+    let whole = fs::read(file(5)).unwrap();
+    let uid = place(&whole, [0x20, 0, 0x0e, 0]);
+    let open = || Dataset::open(root, &dicom(None, None)).unwrap();
+    let error = |case: &Case| case.read_scan().unwrap_err().to_string();
+    for remnant in [
+        whole[..uid + 2].to_vec(),
+        // Between two elements, so that none is cut.
+        whole[..uid].to_vec(),
+        whole[..200].to_vec(),
+        CUT_IN_META.to_vec(),
+        Vec::new(),
+        vec![0; 100],
+        vec![0; 5000],
+    ] {
+        fs::write(file(5), &remnant).unwrap();
+        let data = open();
+        let [damaged, other] = data.cases() else { panic!("{data:?}") };
+        let error = damaged.read_scan().unwrap_err();
+        assert_eq!((error.kind().name(), error.path()), ("PossibleSlice", file(5).as_path()));
+        let text = error.to_string();
+        assert!(text.contains("may be a slice") && text.ends_with("repair or remove it"), "{text}");
+        assert_eq!(damaged.read_volume().unwrap_err().to_string(), text);
+        assert_eq!(damaged.read_channels().unwrap_err().to_string(), text);
+        assert_eq!((damaged.images().len(), damaged.inputs()), (6, vec![root.join("a")]));
+        assert_eq!(other.read_scan().unwrap().0.grid(), [COLUMNS, ROWS, 4]);
+    }
+    fs::write(file(4), b"").unwrap();
+    fs::write(file(3), b"").unwrap();
+    let text = error(&open().cases()[0]);
+    assert!(text.contains("1.1-3") && text.contains("it is empty"), "{text}");
+    assert!(text.ends_with("repair or remove it and 2 other files like it"), "{text}");
+    // A series of two slices that can be read may be one of three.
+    fs::remove_file(file(2)).unwrap();
+    assert_eq!(open().cases().len(), 2);
+    // A slice that was not fetched yet is one that is missing.
+    #[cfg(unix)]
+    {
+        (2..6).for_each(|number| drop(fs::remove_file(file(number))));
+        slice("P1", "1.1", "damaged", 2).write(&file(2));
+        open().cases().iter().for_each(|case| drop(case.read_scan().unwrap()));
+        std::os::unix::fs::symlink("nowhere", file(3)).unwrap();
+        assert!(error(&open().cases()[0]).contains("is a link to nowhere"));
+    }
+}
+
+#[test]
+fn a_damaged_slice_is_of_its_series_if_it_names_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    series(root, "P1", "1.1", "one", 4);
+    series(root, "P2", "1.2", "two", 4);
+    let damaged = || {
+        let data = Dataset::open(root, &dicom(None, None)).unwrap();
+        data.cases().iter().map(|case| case.read_scan().is_err()).collect::<Vec<_>>()
+    };
+    let whole = fs::read(root.join("1.2-3")).unwrap();
+    // After the series, before the size of the image.
+    let known = &whole[..place(&whole, [0x28, 0, 0x02, 0]) + 3];
+    fs::write(root.join("1.2-3"), known).unwrap();
+    assert_eq!(damaged(), [false, true]);
+    // The same in another folder.
+    fs::create_dir(root.join("elsewhere")).unwrap();
+    fs::rename(root.join("1.2-3"), root.join("elsewhere/x.dcm")).unwrap();
+    assert_eq!(damaged(), [false, true]);
+    fs::write(root.join("elsewhere/x.dcm"), b"").unwrap();
+    assert_eq!(damaged(), [false, false]);
+    fs::rename(root.join("elsewhere/x.dcm"), root.join("x.dcm")).unwrap();
+    assert_eq!(damaged(), [true, true]);
+    fs::remove_file(root.join("x.dcm")).unwrap();
+    // Not what belongs to no series.
+    fs::write(root.join("DICOMDIR"), CUT_IN_META).unwrap();
+    for (name, content) in [("README", ""), ("x.png", ""), ("VERSION", "1.0")] {
+        fs::write(root.join(name), content).unwrap();
+    }
+    assert_eq!(damaged(), [false, false]);
 }
 
 #[test]

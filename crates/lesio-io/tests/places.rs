@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use build::Nifti;
+use build::{Nifti, gzip};
 use lesio_image::{Geometry, Volume};
 use lesio_io::nifti::{NiftiHeader, NiftiImage, NiftiVersion, Oddity, SpaceUnit, read_header};
 use lesio_io::{AffineSource, ReadOptions, WriteOptions, read_volume};
@@ -247,6 +247,36 @@ fn a_mask_is_one_volume_of_several() {
     assert_eq!(ReadOptions::new().volume(2).read_mask(&path).unwrap_err().kind().name(), "NoSuchVolume");
     let limited = ReadOptions::new().volume(1).max_bytes(5).read_mask(&path).unwrap_err();
     assert_eq!(limited.kind().name(), "LimitExceeded");
+}
+
+#[test]
+fn bytes_after_the_voxels_are_told_of_compressed_files_too() {
+    let data: Vec<u8> = (0..12).collect();
+    let whole = Nifti::one().with(|n| (n.dim, n.data) = ([4, 3, 2, 1, 2, 1, 1, 1], data)).file();
+    let told = |bytes: &[u8], read: &dyn Fn(&mut NiftiImage<&[u8]>)| {
+        let mut image = NiftiImage::from_bytes(bytes).unwrap();
+        read(&mut image);
+        // A second time, they are not told again.
+        read(&mut image);
+        image.oddities().to_vec()
+    };
+    let odd = Oddity::TrailingBytes { count: 5 };
+    let long = [whole.as_slice(), &[7; 5]].concat();
+    type Read = fn(&mut NiftiImage<&[u8]>);
+    let ways: [Read; 6] = [
+        |image| drop(image.read::<f32>().unwrap()),
+        |image| drop(image.read_volume_at::<f32>(0).unwrap()),
+        |image| drop(image.read_mask_at(1).unwrap()),
+        |image| drop(image.statistics().unwrap()),
+        |image| drop(image.read_volumes::<u8>().unwrap()),
+        |image| drop(image.read_raw().unwrap()),
+    ];
+    for read in ways {
+        assert_eq!(told(&long, &read), [odd.clone()]);
+        assert_eq!(told(&gzip(&long), &read), [odd.clone()]);
+        assert_eq!(told(&[gzip(&whole), gzip(&[7; 5])].concat(), &read), [odd.clone()]);
+        assert!(told(&gzip(&whole), &read).is_empty());
+    }
 }
 
 #[test]

@@ -4,8 +4,12 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-/// The size and the CRC-32 of a file. Reads it in pieces.
+/// The size and the CRC-32 of a regular file. Reads it in pieces.
 pub(crate) fn file_checksum(path: &Path) -> io::Result<(u64, u32)> {
+    // Opening a pipe would wait for its writer.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+    }
     let mut out = Checked::new(io::sink());
     io::copy(&mut File::open(path)?, &mut out)?;
     Ok((out.bytes, out.checksum()))

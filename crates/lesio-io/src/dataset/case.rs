@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use lesio_image::{Image, Scan, ScanError, Volume};
 use ndarray::Array2;
 
+use super::fault::Fault;
 use crate::endings::{is_volume, without_ending};
 use crate::error::{ReadError, ReadErrorKind};
 use crate::matching::Matching;
@@ -53,6 +54,8 @@ pub struct Case {
     pub(super) further: Vec<(String, String)>,
     pub(super) mask: Mask,
     pub(super) matching: Matching,
+    /// Why it cannot be read, if the listing shows that.
+    pub(super) fault: Option<Fault>,
 }
 
 impl Case {
@@ -71,6 +74,7 @@ impl Case {
             further: Vec::new(),
             mask: Mask::Unknown,
             matching: Matching::default(),
+            fault: None,
         }
     }
 
@@ -99,7 +103,8 @@ impl Case {
         self.kind.as_deref()
     }
 
-    /// The images, at least one: one for each channel of the layout, or the slices of a DICOM series.
+    /// The images, at least one: one for each channel of the layout, or the slices of a DICOM series. A path may be
+    /// that of no file, or of one that cannot be read: reading the case then returns the error.
     #[must_use]
     pub fn images(&self) -> &[PathBuf] {
         &self.images
@@ -398,7 +403,11 @@ impl Case {
         if self.series { options.read_series(&self.images) } else { options.read(path) }
     }
 
+    /// The file that every reader starts with.
     fn first_image(&self) -> Result<&PathBuf, ReadError> {
+        if let Some(fault) = &self.fault {
+            return Err(fault.error());
+        }
         self.images.first().ok_or_else(|| ReadErrorKind::NotFound.at(Path::new(&self.id)))
     }
 }

@@ -1,12 +1,15 @@
 //! One folder for each case, with the same file names in each folder.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::case::{Case, Mask};
 use super::error::{DatasetError, DatasetErrorKind};
-use super::folder::{Entry, expect_file, folders, is_there};
+use super::fault::Fault;
+use super::folder::{Entry, all_entries, expect_file, is_there, is_utf8_below};
 use super::listing::Listing;
-use crate::endings::without_ending;
+use super::passed_over::is_document;
+use crate::endings::{is_image, is_volume, without_ending};
 
 /// The placeholder for the folder's name.
 pub(super) const CASE: &str = "{case}";
@@ -20,12 +23,40 @@ pub(super) fn list(root: &Path, images: &[String], mask: Option<&str>) -> Result
         return refused("a mask of another name than the image's");
     }
     let mut listing = Listing::default();
-    for folder in folders(root, &mut listing.passed)? {
-        let case = case(folder, images, mask)?;
-        let lacking = mask.is_some() && case.mask == Mask::Unknown;
-        listing.push(case, lacking);
+    for folder in all_entries(root)? {
+        let fault = match folder.is_folder {
+            true if is_utf8_below(&folder.path, root) => {
+                let case = case(folder, images, mask)?;
+                let lacking = mask.is_some() && case.mask == Mask::Unknown;
+                listing.push(case, lacking);
+                continue;
+            }
+            true => Fault::NotUtf8 { path: folder.path.clone() },
+            // A link may have led to the folder of a case, unless its name is that of a file.
+            false if folder.is_dangling && !is_named_as_file(&folder.path) => {
+                let target = fs::read_link(&folder.path).unwrap_or_default();
+                Fault::DanglingLink { path: folder.path.clone(), target }
+            }
+            false => {
+                listing.passed.file(&folder.path);
+                continue;
+            }
+        };
+        // Its files are not looked up, so its mask does not count as missing.
+        let images = images.iter().map(|name| file_in(&folder, name)).collect();
+        let mask = mask.map_or(Mask::Unknown, |name| Mask::File(file_in(&folder, name)));
+        listing.push(Case { images, mask, fault: Some(fault), ..Case::new(folder.name) }, false);
     }
     Ok(listing)
+}
+
+fn is_named_as_file(path: &Path) -> bool {
+    is_image(path) || is_volume(path) || is_document(path)
+}
+
+/// The path of a file in the folder of a case.
+fn file_in(folder: &Entry, name: &str) -> PathBuf {
+    folder.path.join(name.replace(CASE, &folder.name))
 }
 
 fn case(folder: Entry, images: &[String], mask: Option<&str>) -> Result<Case, DatasetError> {
@@ -34,16 +65,16 @@ fn case(folder: Entry, images: &[String], mask: Option<&str>) -> Result<Case, Da
         true => images.iter().map(|name| channel(name)).collect(),
         false => Vec::new(),
     };
-    let named = |name: &str| folder.path.join(name.replace(CASE, &folder.name));
+    // An image that is no regular file, or a link whose target does not exist, is left to whoever reads it.
     let images = images
         .iter()
         .map(|name| {
-            let path = named(name);
-            find(&path)?.ok_or_else(|| DatasetErrorKind::MissingFile.at(&path))
+            let path = file_in(&folder, name);
+            there(&path).ok_or_else(|| DatasetErrorKind::MissingFile.at(&path))
         })
         .collect::<Result<_, _>>()?;
     let mask = match mask {
-        Some(name) => find(&named(name))?.map_or(Mask::Unknown, Mask::File),
+        Some(name) => find(&file_in(&folder, name))?.map_or(Mask::Unknown, Mask::File),
         None => Mask::Unknown,
     };
     Ok(Case { images, mask, channels, ..Case::new(folder.name) })
@@ -58,20 +89,21 @@ fn channel(name: &str) -> String {
     }
 }
 
-/// The file with this name, or with `.nii` in place of `.nii.gz` and the reverse.
+/// The file with this name, or with `.nii` in place of `.nii.gz` and the reverse. What is there must be a regular file.
 pub(super) fn find(path: &Path) -> Result<Option<PathBuf>, DatasetError> {
+    let Some(found) = there(path) else { return Ok(None) };
+    if !found.exists() {
+        return Err(DatasetErrorKind::DanglingLink.at(&found));
+    }
+    expect_file(&found)?;
+    Ok(Some(found))
+}
+
+/// Like [`find`], whatever is there.
+fn there(path: &Path) -> Option<PathBuf> {
     let other = path.to_str().and_then(|name| match name.strip_suffix(".nii.gz") {
         Some(stem) => Some(PathBuf::from(format!("{stem}.nii"))),
         None => name.ends_with(".nii").then(|| PathBuf::from(format!("{name}.gz"))),
     });
-    for candidate in std::iter::once(path.to_owned()).chain(other) {
-        if is_there(&candidate) {
-            if !candidate.exists() {
-                return Err(DatasetErrorKind::DanglingLink.at(&candidate));
-            }
-            expect_file(&candidate)?;
-            return Ok(Some(candidate));
-        }
-    }
-    Ok(None)
+    std::iter::once(path.to_owned()).chain(other).find(|candidate| is_there(candidate))
 }

@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use super::case::{Case, Mask};
 use super::cases::{CASE, find};
 use super::error::{DatasetError, DatasetErrorKind};
-use super::folder::files_below;
+use super::fault::Fault;
+use super::folder::{all_files_below, utf8_name};
 use super::listing::Listing;
-use crate::dicom::Head;
+use super::unreadable::{Unreadable, is_directory, may_be_slice};
+use crate::dicom::{Head, Start};
 use crate::error::{Escaped, ReadErrorKind};
 use crate::options::DEFAULT_MAX_BYTES;
 
@@ -21,10 +23,16 @@ const LONGEST: usize = 48;
 /// The type of an image that shows the positions of other images.
 const LOCALIZER: &str = "LOCALIZER";
 
+/// Modalities that are no images of a patient, though some have pixels: segmentations, doses, structures, plans,
+/// reports, presentations, notes on other objects, registrations, documents.
+const NO_IMAGES: [&str; 9] = ["SEG", "RTDOSE", "RTSTRUCT", "RTPLAN", "SR", "PR", "KO", "REG", "DOC"];
+
 /// The files of a series, and the header of the first file.
 struct Series {
     head: Head,
     files: Vec<PathBuf>,
+    /// The files that cannot be read and may be slices of it, by their number.
+    doubtful: Vec<usize>,
 }
 
 pub(super) fn list(root: &Path, wanted: Option<&str>, mask: Option<&str>) -> Result<Listing, DatasetError> {
@@ -35,31 +43,43 @@ pub(super) fn list(root: &Path, wanted: Option<&str>, mask: Option<&str>) -> Res
     let mut listing = Listing::default();
     let mut all: BTreeMap<String, Series> = BTreeMap::new();
     let mut passed = Passed::default();
-    for file in files_below(root, &mut listing.passed)? {
-        match Head::read(&file.path, DEFAULT_MAX_BYTES) {
-            Ok(None) => listing.passed.file(&file.path),
-            Ok(Some(head)) if head.series.is_empty() => passed.add("files of no series", &file.path),
-            Ok(Some(head)) if !head.is_image => passed.add("files without an image", &file.path),
-            Ok(Some(head)) => {
+    let mut unreadable = Vec::new();
+    for file in all_files_below(root, &mut listing.passed)? {
+        let path = file.path;
+        match Head::read(&path, DEFAULT_MAX_BYTES) {
+            Ok(Start::Other { length, is_blank }) => match Unreadable::remnant(&path, length, is_blank) {
+                Some(file) => unreadable.push(file),
+                None => listing.passed.file(&path),
+            },
+            Ok(Start::Damaged { .. }) if is_directory(&path) => listing.passed.file(&path),
+            Ok(Start::Damaged { series, fault }) => unreadable.push(Unreadable::new(path, series, &fault)),
+            Ok(Start::Dicom(head)) if head.series.is_empty() => passed.add("files of no series", &path),
+            Ok(Start::Dicom(head)) if !head.is_image => passed.add("files without an image", &path),
+            Ok(Start::Dicom(head)) => {
+                // Reports list the folders of a case as text.
+                let mut parts = path.ancestors().take_while(|part| *part != root);
+                parts.try_for_each(|part| utf8_name(part).map(drop))?;
                 let uid = head.series.clone();
-                let series = all.entry(uid).or_insert_with(|| Series { head, files: Vec::new() });
-                series.files.push(file.path);
+                let new = || Series { head, files: Vec::new(), doubtful: Vec::new() };
+                all.entry(uid).or_insert_with(new).files.push(path);
             }
             Err(ReadErrorKind::Io { operation, source }) => {
-                return Err(DatasetErrorKind::Io { operation, source }.at(&file.path));
+                return Err(DatasetErrorKind::Io { operation, source }.at(&path));
             }
-            Err(error) => {
-                let (path, error) = (Escaped(file.path.display()), error.to_string());
-                tracing::warn!(%path, %error, "a damaged DICOM file, of which the series is not known");
-            }
+            // A pipe, or a link that leads nowhere.
+            Err(ReadErrorKind::NotRegularFile { .. }) => listing.passed.file(&path),
+            Err(ReadErrorKind::DanglingLink { .. }) if !may_be_slice(&path) => listing.passed.file(&path),
+            Err(fault) => unreadable.push(Unreadable::new(path, String::new(), &fault)),
         }
     }
+    assign(&unreadable, &mut all);
     all.retain(|_, series| {
         let why = series.passed_over(wanted);
         why.iter().for_each(|why| passed.add(why, &series.files[0]));
         why.is_none()
     });
     passed.tell(root);
+    tell_others(&unreadable, &all);
     // If two series have the same name, both names get a hash of the series UID, whatever the order of the files.
     let mut names: BTreeMap<String, usize> = BTreeMap::new();
     all.values().for_each(|series| *names.entry(series.name()).or_default() += 1);
@@ -72,10 +92,46 @@ pub(super) fn list(root: &Path, wanted: Option<&str>, mask: Option<&str>) -> Res
         }
         let found = mask.map(|mask| find(&root.join(mask.replace(CASE, &id)))).transpose()?;
         let lacking = matches!(found, Some(None));
-        let case = Case { mask: found.flatten().map_or(Mask::Unknown, Mask::File), ..series.case(id) };
+        let mask = found.flatten().map_or(Mask::Unknown, Mask::File);
+        let case = Case { mask, ..series.case(id, &unreadable) };
         listing.push(case, lacking);
     }
     Ok(listing)
+}
+
+/// Says of each series which files may be slices of it that cannot be read: those of its UID; and if their UID is not
+/// known, those in a folder with one of its slices. Without them, the volume could be shorter, and no gap would show
+/// it.
+fn assign(unreadable: &[Unreadable], all: &mut BTreeMap<String, Series>) {
+    let mut by_folder: BTreeMap<PathBuf, BTreeSet<String>> = BTreeMap::new();
+    for (uid, series) in all.iter().filter(|_| !unreadable.is_empty()) {
+        for folder in series.files.iter().filter_map(|file| file.parent()) {
+            if by_folder.get(folder).is_none_or(|known| !known.contains(uid)) {
+                by_folder.entry(folder.to_owned()).or_default().insert(uid.clone());
+            }
+        }
+    }
+    for (number, file) in unreadable.iter().enumerate() {
+        let here = file.path.parent().and_then(|folder| by_folder.get(folder));
+        let uids: Vec<&String> = match file.series.is_empty() {
+            true => here.into_iter().flatten().collect(),
+            false => vec![&file.series],
+        };
+        for uid in uids {
+            if let Some(series) = all.get_mut(uid) {
+                series.doubtful.push(number);
+            }
+        }
+    }
+}
+
+/// Warns of the files that cannot be read and are of no case.
+fn tell_others(unreadable: &[Unreadable], all: &BTreeMap<String, Series>) {
+    let told: BTreeSet<usize> = all.values().flat_map(|series| &series.doubtful).copied().collect();
+    for (_, file) in unreadable.iter().enumerate().filter(|(number, _)| !told.contains(number)) {
+        let (path, error) = (Escaped(file.path.display()), Escaped(&file.reason));
+        tracing::warn!(%path, %error, "a damaged DICOM file, of which no case is known");
+    }
 }
 
 impl Series {
@@ -88,8 +144,12 @@ impl Series {
         if self.head.image_type.split('\\').any(|word| word.trim() == LOCALIZER) {
             return Some("localizers");
         }
+        if NO_IMAGES.contains(&self.head.modality.as_str()) {
+            return Some("series without images: segmentations, doses, plans, reports");
+        }
         // A series of one file may contain all slices; reading it shows whether they form a volume.
-        (self.files.len() < LEAST && !self.head.has_frames).then_some("series of fewer than three images")
+        let most = self.files.len() + self.doubtful.len();
+        (most < LEAST && !self.head.has_frames).then_some("series of fewer than three images")
     }
 
     /// The patient; if the patient is not known, the study.
@@ -103,7 +163,7 @@ impl Series {
         parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("_")
     }
 
-    fn case(self, id: String) -> Case {
+    fn case(self, id: String, unreadable: &[Unreadable]) -> Case {
         let patient = one_line(self.patient());
         let Head { study_date, number, description, modality, .. } = &self.head;
         let further = [
@@ -117,7 +177,17 @@ impl Series {
             empty if empty.is_empty() => "image".to_owned(),
             name => name,
         };
-        Case { patient, further, images: self.files, series: true, channels: vec![channel], ..Case::new(id) }
+        let mut doubtful = self.doubtful.iter().filter_map(|&number| unreadable.get(number));
+        let fault = doubtful.next().map(|file| Fault::PossibleSlice {
+            path: file.path.clone(),
+            reason: file.reason.clone(),
+            others: self.doubtful.len() - 1,
+        });
+        // With the files in doubt: results of a run without them are not those of this series.
+        let paths = self.doubtful.iter().filter_map(|&number| unreadable.get(number));
+        let images = self.files.iter().chain(paths.map(|file| &file.path)).cloned().collect();
+        let channels = vec![channel];
+        Case { patient, further, images, series: true, channels, fault, ..Case::new(id) }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Listing of folders in a fixed order, with an error for every name that cannot be used.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -17,12 +18,13 @@ const MOST_OF_REPORT: u64 = 64 << 20;
 /// An entry of a folder.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
+    /// In its lossy form if it is not UTF-8, which only [`all_entries`] and [`all_files_below`] return.
     pub(super) name: String,
     pub(super) path: PathBuf,
     pub(super) is_folder: bool,
     /// A link to a folder. Recursive listings do not follow it, since it may lead back up.
     pub(super) is_link: bool,
-    /// A link whose target does not exist.
+    /// A link whose target does not exist or cannot be looked up.
     pub(super) is_dangling: bool,
 }
 
@@ -31,13 +33,32 @@ pub(super) struct Entry {
 pub(super) fn list(folder: &Path) -> Result<Vec<Entry>, DatasetError> {
     let found = entries(folder)?;
     match found.iter().find(|entry| entry.is_dangling) {
-        Some(entry) => Err(DatasetErrorKind::DanglingLink.at(&entry.path)),
+        Some(entry) => Err(dangling(&entry.path)),
         None => Ok(found),
     }
 }
 
+/// The error for a link whose target cannot be looked up.
+fn dangling(path: &Path) -> DatasetError {
+    let kind = match fs::metadata(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            DatasetErrorKind::Io { operation: "look up the file", source }
+        }
+        _ => DatasetErrorKind::DanglingLink,
+    };
+    kind.at(path)
+}
+
 /// Like [`list`], including links whose target does not exist.
 pub(super) fn entries(folder: &Path) -> Result<Vec<Entry>, DatasetError> {
+    let found = all_entries(folder)?;
+    found.iter().try_for_each(|entry| utf8_name(&entry.path).map(drop))?;
+    Ok(found)
+}
+
+/// Like [`entries`], including names that are not UTF-8: in layouts where a case that cannot be read is listed with its
+/// error, one such name does not stop the others.
+pub(super) fn all_entries(folder: &Path) -> Result<Vec<Entry>, DatasetError> {
     let failed = |operation: &'static str| {
         move |source: io::Error| match (source.kind(), fs::metadata(folder)) {
             (io::ErrorKind::NotFound, _) => DatasetErrorKind::NotFound.at(folder),
@@ -54,11 +75,11 @@ pub(super) fn entries(folder: &Path) -> Result<Vec<Entry>, DatasetError> {
             continue;
         }
         let path = entry.path();
-        let name = utf8_name(&path)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
         let is_link = entry.file_type().map_err(failed("look up a name in the folder"))?.is_symlink();
         let (is_folder, is_dangling) = match fs::metadata(&path) {
             Ok(metadata) => (metadata.is_dir(), false),
-            Err(error) if is_link && error.kind() == io::ErrorKind::NotFound => (false, true),
+            Err(_) if is_link => (false, true),
             Err(source) => {
                 return Err(DatasetErrorKind::Io { operation: "look up the file", source }.at(&path));
             }
@@ -69,8 +90,21 @@ pub(super) fn entries(folder: &Path) -> Result<Vec<Entry>, DatasetError> {
         }
         entries.push(Entry { name, path, is_folder, is_link, is_dangling });
     }
-    entries.sort_by(|a, b| a.name.cmp(&b.name));
+    entries.sort_by(|a, b| (&a.name, &a.path).cmp(&(&b.name, &b.path)));
+    // Several names may have one lossy form.
+    let mut seen = BTreeSet::new();
+    for Entry { name, path, .. } in &mut entries {
+        if !seen.insert(name.clone()) {
+            let bytes = path.file_name().unwrap_or_default().as_encoded_bytes();
+            *name = format!("{:08x}_{name}", crc32fast::hash(bytes));
+        }
+    }
     Ok(entries)
+}
+
+/// Whether the part of a path below a folder is UTF-8.
+pub(super) fn is_utf8_below(path: &Path, folder: &Path) -> bool {
+    path.strip_prefix(folder).unwrap_or(path).to_str().is_some()
 }
 
 /// The visible folders in a folder, sorted by name; files in the folder are recorded in `passed`.
@@ -85,7 +119,14 @@ pub(super) fn folders(folder: &Path, passed: &mut PassedOver) -> Result<Vec<Entr
 /// to the folder, separated by `/`. Links to folders are recorded in `passed` and not followed.
 pub(super) fn files_below(folder: &Path, passed: &mut PassedOver) -> Result<Vec<Entry>, DatasetError> {
     let mut files = Vec::new();
-    collect(folder, "", 0, &mut files, passed)?;
+    collect(folder, "", 0, &mut files, passed, list)?;
+    Ok(files)
+}
+
+/// Like [`files_below`], including what [`all_entries`] includes.
+pub(super) fn all_files_below(folder: &Path, passed: &mut PassedOver) -> Result<Vec<Entry>, DatasetError> {
+    let mut files = Vec::new();
+    collect(folder, "", 0, &mut files, passed, all_entries)?;
     Ok(files)
 }
 
@@ -95,6 +136,7 @@ fn collect(
     depth: usize,
     files: &mut Vec<Entry>,
     passed: &mut PassedOver,
+    list: fn(&Path) -> Result<Vec<Entry>, DatasetError>,
 ) -> Result<(), DatasetError> {
     if depth > MOST_NESTED {
         return Err(DatasetErrorKind::TooDeep { limit: MOST_NESTED }.at(folder));
@@ -106,7 +148,7 @@ fn collect(
         } else if entry.is_link {
             passed.link(&entry.path);
         } else {
-            collect(&entry.path, &format!("{name}/"), depth + 1, files, passed)?;
+            collect(&entry.path, &format!("{name}/"), depth + 1, files, passed, list)?;
         }
     }
     Ok(())

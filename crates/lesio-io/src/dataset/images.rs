@@ -5,7 +5,8 @@ use std::path::Path;
 
 use super::case::Case;
 use super::error::DatasetError;
-use super::folder::{Entry, expect_file, files_below, utf8_name};
+use super::fault::Fault;
+use super::folder::{Entry, all_files_below, is_utf8_below, utf8_name};
 use super::listing::Listing;
 use crate::endings::{is_image, is_volume};
 
@@ -15,16 +16,17 @@ pub(super) fn list(root: &Path) -> Result<Listing, DatasetError> {
         let name = utf8_name(root)?;
         vec![Entry { name, path: root.to_owned(), is_folder: false, is_link: false, is_dangling: false }]
     } else {
-        files_below(root, &mut listing.passed)?
+        all_files_below(root, &mut listing.passed)?
     };
     let names: BTreeSet<String> = files.iter().map(|file| file.name.to_ascii_lowercase()).collect();
     for Entry { name, path, .. } in files {
         if !is_image(&name) && !is_volume(&name) {
             listing.passed.file(&path);
         } else if !is_second_half(&name, &names) {
-            expect_file(&path)?;
-            // The ending is a part of the id, since a folder may contain both `a.png` and `a.nii`.
-            listing.push(Case { images: vec![path], ..Case::new(name) }, false);
+            let fault = (!is_utf8_below(&path, root)).then(|| Fault::NotUtf8 { path: path.clone() });
+            // The ending is a part of the id, since a folder may contain both `a.png` and `a.nii`. A pipe or a link
+            // whose target does not exist is a case, too: reading it returns the error, and the other cases continue.
+            listing.push(Case { images: vec![path], fault, ..Case::new(name) }, false);
         }
     }
     Ok(listing)

@@ -19,8 +19,9 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Layout {
-    /// One folder for each case, with the same file names in each folder. The folder's name is the name of the case
-    /// and of the patient.
+    /// One folder for each case, with the same file names in each folder. The folder's name is the name of the case and
+    /// of the patient. A folder without an image is an error. An image that is there and cannot be read (a link whose
+    /// target does not exist, a pipe, a name that is not UTF-8) is an error only when the case is read.
     Cases {
         /// File names of the images of a case, in the order of its channels, such as `flair.nii.gz`. `{case}` stands
         /// for the folder's name, as in `{case}_flair.nii.gz`. If a file does not exist, `.nii` replaces `.nii.gz`
@@ -41,7 +42,8 @@ pub enum Layout {
     /// Medical Segmentation Decathlon (Antonelli et al. 2022): `imagesTr/NAME.nii.gz` with `labelsTr/NAME.nii.gz`,
     /// and `imagesTs` without labels. Without `splits.csv`, these are the splits `train` and `test`.
     Msd,
-    /// Any images or volumes in a folder and its subfolders, or a single file.
+    /// Any images or volumes in a folder and its subfolders, or a single file. What cannot be read is an error only
+    /// when the case is read.
     Images,
     /// The Brain Imaging Data Structure (Gorgolewski et al. 2016):
     /// `sub-01/ses-02/anat/sub-01_ses-02_run-1_FLAIR.nii.gz`, with or without sessions, in a folder with
@@ -67,6 +69,10 @@ pub enum Layout {
     /// `SeriesNumber` and `SeriesDescription`, in letters that file names may have. Modality, date, number and
     /// description are kept in [`Case::further`](super::Case::further). `tracing::warn!` reports everything that is
     /// not a case; a series that does not form a volume is an error only when it is read.
+    ///
+    /// A DICOM file that is damaged, and an empty or cut file with the name of one, may be a slice without which the
+    /// volume would be shorter. It makes each series with a slice in its folder a case that is an error when it is read
+    /// ([`PossibleSlice`](crate::ReadErrorKind::PossibleSlice)); if it still names its series, only that one.
     Dicom {
         /// Restricts the cases to series whose description contains this text, in upper or lower case.
         series: Option<String>,
@@ -138,5 +144,24 @@ impl FromStr for Layout {
         let expected = all.iter().map(Self::name).collect();
         let found = all.into_iter().find(|layout| layout.name() == text);
         found.ok_or_else(|| UnknownName { what: "layout", found: text.to_owned(), expected })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Nothing but this test notices a layout that [`Layout::from_str`] does not list.
+    #[test]
+    fn every_layout_is_read_from_its_name() {
+        // "unknown variant `none`, expected one of `cases`, `mvtec`, ..."
+        let error = serde_json::from_str::<Layout>("\"none\"").unwrap_err().to_string();
+        let names: Vec<&str> = error.split('`').skip(3).step_by(2).collect();
+        assert!(names.contains(&"cases") && names.contains(&"manifest"), "{error}");
+        for name in &names {
+            assert_eq!(name.parse::<Layout>().unwrap().name(), *name);
+        }
+        let listed = "none".parse::<Layout>().unwrap_err().expected;
+        assert_eq!(listed.len(), names.len(), "{listed:?} {names:?}");
     }
 }

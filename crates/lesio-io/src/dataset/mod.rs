@@ -22,6 +22,7 @@ mod cases;
 #[cfg(feature = "dicom")]
 mod dicom;
 mod error;
+mod fault;
 mod folder;
 mod images;
 mod layout;
@@ -35,6 +36,8 @@ mod passed_over;
 mod sheet;
 mod splits;
 mod suggestion;
+#[cfg(feature = "dicom")]
+mod unreadable;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -17,6 +17,12 @@ const DOCUMENT_NAMES: [&str; 6] = ["license", "licence", "readme", "changes", "d
 /// The maximum number of endings in one message.
 const NAMED: usize = 6;
 
+/// Whether a file is a document, judging by its name.
+pub(super) fn is_document(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    DOCUMENTS.contains(&ending_of(&name).as_str()) || DOCUMENT_NAMES.contains(&name.as_str())
+}
+
 /// Files and links that are not a part of any case.
 #[derive(Debug, Default)]
 pub(super) struct PassedOver {
@@ -28,10 +34,8 @@ pub(super) struct PassedOver {
 impl PassedOver {
     /// Records a file, unless it is a document.
     pub(super) fn file(&mut self, path: &Path) {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-        let ending = ending_of(&name);
-        let document = DOCUMENTS.contains(&ending.as_str()) || DOCUMENT_NAMES.contains(&name.as_str());
-        if !document {
+        if !is_document(path) {
+            let ending = ending_of(&path.file_name().unwrap_or_default().to_string_lossy());
             self.files.entry(ending).or_insert_with(|| (0, path.to_owned())).0 += 1;
         }
     }

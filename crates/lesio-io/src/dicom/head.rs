@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 
@@ -18,6 +19,29 @@ const USUAL: u64 = 64 << 10;
 /// The mark of a DICOM file, and where it stands.
 const MARK: &[u8] = b"DICM";
 const MARK_AT: usize = 128;
+
+/// The element that a file with a directory of other files starts with, and no image has.
+const DIRECTORY: Tag = tags::OFFSET_OF_THE_FIRST_DIRECTORY_RECORD_OF_THE_ROOT_DIRECTORY_ENTITY;
+
+/// What a file is, as far as its start shows.
+#[derive(Debug)]
+pub(crate) enum Start {
+    /// A DICOM file.
+    Dicom(Head),
+    /// A DICOM file that cannot be parsed, or ends before its image.
+    Damaged {
+        /// Its series; empty where the damage is before.
+        series: String,
+        fault: ReadErrorKind,
+    },
+    /// No DICOM file, as it has no mark.
+    Other {
+        length: u64,
+        /// Whether zeros stand in the place of a DICOM file's start, or of all of it: a copy may have been cut, or
+        /// written before the data came. An empty file is blank.
+        is_blank: bool,
+    },
+}
 
 /// What a file says of its series. Texts that are missing are empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,14 +62,21 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    /// Reads a file up to the size of its image; `None` where it is no DICOM file.
-    pub(crate) fn read(path: &Path, limit: u64) -> Result<Option<Self>, ReadErrorKind> {
+    /// The fewest bytes of a DICOM file: up to the end of its mark.
+    pub(crate) const SHORTEST: u64 = (MARK_AT + MARK.len()) as u64;
+
+    /// Reads a file up to the size of its image.
+    ///
+    /// # Errors
+    /// If it cannot be read at all: [`Start::Damaged`] is no error.
+    pub(crate) fn read(path: &Path, limit: u64) -> Result<Start, ReadErrorKind> {
         let (file, length) = open_regular(path)?;
         let start = start_of(&file)?;
         if start.get(MARK_AT..MARK_AT + MARK.len()) != Some(MARK) {
-            return Ok(None);
+            return Ok(Start::Other { length, is_blank: is_blank(&start) });
         }
         let wanted = [
+            DIRECTORY,
             tags::SPECIFIC_CHARACTER_SET,
             tags::IMAGE_TYPE,
             tags::STUDY_DATE,
@@ -61,18 +92,31 @@ impl Head {
         .map(|tag| (tag.group(), tag.element()));
         let found = match scan_head(&start, &wanted) {
             // Only the start of it was read, and that was too little.
-            Ok(Elements { is_whole: false, .. }) | Err(ReadErrorKind::Truncated { .. })
+            Ok(Elements { is_whole: false, fault: None | Some(ReadErrorKind::Truncated { .. }), .. })
+            | Err(ReadErrorKind::Truncated { .. })
                 if length > start.len() as u64 =>
             {
-                scan_head(&read_all(path, limit)?, &wanted)?
+                scan_head(&read_all(path, limit)?, &wanted)
             }
-            found => found?,
+            found => found,
         };
-        let object = InMemDicomObject::read_dataset_with_ts(found.bytes.as_slice(), &syntax_of(found.coding))
-            .map_err(|source| ReadErrorKind::Decode { format: "DICOM", source: Box::new(source) })?;
+        let damaged = |series, fault| Ok(Start::Damaged { series, fault });
+        let found = match found {
+            Ok(found) => found,
+            Err(fault) => return damaged(String::new(), fault),
+        };
+        let read = InMemDicomObject::read_dataset_with_ts(found.bytes.as_slice(), &syntax_of(found.coding));
+        let object = match read {
+            Ok(object) => object,
+            Err(source) => {
+                let fault = ReadErrorKind::Decode { format: "DICOM", source: Box::new(source) };
+                return damaged(String::new(), fault);
+            }
+        };
         let attributes = Attributes(&object);
         let text = |tag| attributes.text(tag).unwrap_or_default();
-        Ok(Some(Self {
+        let has = |tag: Tag| object.element_opt(tag).ok().flatten().is_some();
+        let head = Self {
             patient: text(tags::PATIENT_ID),
             study: text(tags::STUDY_INSTANCE_UID),
             study_date: text(tags::STUDY_DATE),
@@ -82,9 +126,23 @@ impl Head {
             modality: text(tags::MODALITY),
             image_type: text(tags::IMAGE_TYPE),
             has_frames: attributes.text(tags::NUMBER_OF_FRAMES).is_some_and(|frames| frames != "1"),
-            is_image: object.element_opt(tags::ROWS).ok().flatten().is_some(),
-        }))
+            is_image: has(tags::ROWS),
+        };
+        // What is no image has other elements after the place of its size.
+        let is_cut = !found.is_whole && !head.is_image && !has(DIRECTORY);
+        let cut = || ReadErrorKind::NotDicom { reason: "it ends before its image".to_owned() };
+        match found.fault.or_else(|| is_cut.then(cut)) {
+            Some(fault) => damaged(head.series, fault),
+            None => Ok(Start::Dicom(head)),
+        }
     }
+}
+
+/// Whether there are only zeros, but for a mark that was begun.
+fn is_blank(start: &[u8]) -> bool {
+    let (preamble, mark) = start.split_at(start.len().min(MARK_AT));
+    let is_zero = |bytes: &[u8]| bytes.iter().all(|&byte| byte == 0);
+    is_zero(preamble) && (is_zero(mark) || MARK.starts_with(mark))
 }
 
 fn start_of(file: &File) -> Result<Vec<u8>, ReadErrorKind> {

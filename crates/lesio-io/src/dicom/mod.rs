@@ -2,10 +2,17 @@
 //!
 //! dicom-rs parses the elements. Before that, `scan` checks every length against the size of the file and passes over
 //! nested sequences, so that no claim of the file is trusted.
+//!
+//! Pixels outside of the field of view hold `PixelPaddingValue`, or a value from it to `PixelPaddingRangeLimit`, often
+//! far below every value of the body: -2000 in computed tomography. They get the smallest value of the other pixels of
+//! the series, so that they change neither the scale of its intensities nor the threshold of its background. A padding
+//! that is 0 after the modality transformation stays 0: that is what the outside of a brain is in images without a
+//! skull, also where values in the brain are below 0.
 
 mod head;
 mod scan;
 mod slice;
+mod step;
 mod transfer_syntax;
 
 use std::fs;
@@ -15,15 +22,13 @@ use std::path::{Path, PathBuf};
 use lesio_image::{Geometry, Volume};
 use ndarray::{Array3, ShapeBuilder};
 
-pub(crate) use head::Head;
+pub(crate) use head::{Head, Start};
 
 use crate::dicom::slice::Slice;
-use crate::error::{AffineError, ReadError, ReadErrorKind};
+use crate::dicom::step::step;
+use crate::error::{AffineError, Escaped, ReadError, ReadErrorKind};
 use crate::source::{CHUNK, Content, Stream, open_regular, reserve};
 
-/// Largest relative difference between slice distances. Positions are decimal text, and some scanners write only two
-/// digits.
-const EVEN: f64 = 0.01;
 /// Largest difference between the directions of two slices, and between the sizes of their pixels.
 const SAME: f64 = 1e-4;
 
@@ -81,6 +86,7 @@ fn read_files(paths: &[PathBuf], folder: &Path, limit: u64) -> Result<Volume<f32
     for slice in &slices {
         append(slice, &mut values).map_err(|kind| kind.at(&slice.path))?;
     }
+    fill_padding(&mut values, folder);
     // The order in the files: along a row first, then down the columns, then from slice to slice.
     let data = Array3::from_shape_vec((columns, rows, count).f(), values)
         .map_err(|_| ReadErrorKind::OutOfMemory { bytes: need }.at(folder))?;
@@ -147,67 +153,6 @@ fn compare(first: &Slice, other: &Slice) -> Result<(), ReadErrorKind> {
     Ok(())
 }
 
-/// The step from one slice to the next in patient coordinates, if it is the same for all slices; otherwise an error
-/// with the file at which it differs.
-fn step(slices: &[Slice], height: impl Fn(&Slice) -> f64) -> Result<[f64; 3], (PathBuf, ReadErrorKind)> {
-    let first = &slices[0];
-    let last = &slices[slices.len() - 1];
-    if slices.len() == 1 {
-        let thickness = first.thickness.ok_or_else(|| {
-            let expected = "a size above 0, because the series has one slice";
-            let kind = ReadErrorKind::BadAttribute {
-                attribute: "SliceThickness",
-                found: "missing".into(),
-                expected,
-            };
-            (first.path.clone(), kind)
-        })?;
-        return Ok(first.normal().map(|part| part * thickness));
-    }
-    let gaps: Vec<f64> = slices.windows(2).map(|pair| height(&pair[1]) - height(&pair[0])).collect();
-    let mut sorted = gaps.clone();
-    sorted.sort_by(f64::total_cmp);
-    // The lower median, since a missing slice causes a larger gap.
-    let usual = sorted[(sorted.len() - 1) / 2];
-    let smallest = first.spacing[0].min(first.spacing[1]);
-    for (pair, &gap) in slices.windows(2).zip(&gaps) {
-        let after = pair[0].path.clone();
-        let fault = if gap <= 1e-4 * smallest {
-            Some(ReadErrorKind::SamePosition { with: after, position: pair[1].position })
-        } else if (gap - usual).abs() > EVEN * usual {
-            let times = gap / usual;
-            let missing = times.round() - 1.0;
-            Some(if missing >= 1.0 && (times - times.round()).abs() <= EVEN * times {
-                ReadErrorKind::MissingSlices { after, count: missing as u64, distance: gap, expected: usual }
-            } else {
-                ReadErrorKind::UnevenSpacing { after, distance: gap, expected: usual }
-            })
-        } else {
-            None
-        };
-        if let Some(kind) = fault {
-            return Err((pair[1].path.clone(), kind));
-        }
-    }
-    let steps = (slices.len() - 1) as f64;
-    let step: [f64; 3] = std::array::from_fn(|axis| (last.position[axis] - first.position[axis]) / steps);
-    // A tilted gantry shifts all slices equally; a single shifted slice would bend the volume.
-    for (number, slice) in slices.iter().enumerate() {
-        let off = (0..3)
-            .map(|axis| (slice.position[axis] - first.position[axis] - number as f64 * step[axis]).powi(2))
-            .sum::<f64>()
-            .sqrt();
-        // Half of a slice's tolerance on either side.
-        if off > (EVEN * usual).max(EVEN * smallest) {
-            let expected: [f64; 3] =
-                std::array::from_fn(|axis| first.position[axis] + number as f64 * step[axis]);
-            let kind = ReadErrorKind::SliceOffLine { position: slice.position, expected };
-            return Err((slice.path.clone(), kind));
-        }
-    }
-    Ok(step)
-}
-
 /// The affine from voxel (column, row, slice) to world coordinates. DICOM's axes point left and posterior, the world's
 /// right and anterior.
 fn geometry(slices: &[Slice], step: [f64; 3]) -> Result<Geometry, lesio_image::GeometryError> {
@@ -225,7 +170,25 @@ fn geometry(slices: &[Slice], step: [f64; 3]) -> Result<Geometry, lesio_image::G
     Geometry::new(affine)
 }
 
-/// Appends the pixels of a slice; `values` has room for them.
+/// Sets the pixels of padding, which are NaN here, to the smallest other value.
+fn fill_padding(values: &mut [f32], folder: &Path) {
+    let count = values.iter().filter(|value| value.is_nan()).count();
+    if count == 0 {
+        return;
+    }
+    // The minimum of a number and NaN is the number.
+    let least = values.iter().copied().fold(f32::INFINITY, f32::min);
+    // A series of nothing but padding is constant.
+    let least = if least.is_finite() { least } else { 0.0 };
+    values.iter_mut().filter(|value| value.is_nan()).for_each(|value| *value = least);
+    let percent = format!("{:.1}", 100.0 * count as f64 / values.len() as f64);
+    tracing::warn!(
+        series = %Escaped(folder.display()), %percent, %least,
+        "pixels of PixelPaddingValue, outside of the field of view, are set to the smallest other value of the series"
+    );
+}
+
+/// Appends the pixels of a slice, NaN for padding; `values` has room for them.
 fn append(slice: &Slice, values: &mut Vec<f32>) -> Result<(), ReadErrorKind> {
     let pixels = &slice.pixels;
     let (file, length) = open_regular(&slice.path)?;
@@ -248,7 +211,7 @@ fn append(slice: &Slice, values: &mut Vec<f32>) -> Result<(), ReadErrorKind> {
         pixels.decode(buffer.get(..chunk).unwrap_or_default(), &mut numbers);
         for &number in numbers.iter().take(end - values.len()) {
             let value = number as f32;
-            if !value.is_finite() {
+            if !value.is_finite() && !number.is_nan() {
                 let voxel = values.len() as u64;
                 return Err(ReadErrorKind::LossyConversion { voxel, value: number, target: "float32" });
             }

@@ -88,10 +88,12 @@ pub(crate) struct Head {
     pub(crate) bytes: Vec<u8>,
     /// Whether elements beyond the size of the image were met: all that were asked for were seen.
     pub(crate) is_whole: bool,
+    /// What is wrong with the element after the last one that was read.
+    pub(crate) fault: Option<ReadErrorKind>,
 }
 
 /// Finds the elements of `wanted` tags at the start of a file, of which perhaps only the start is at hand. Compressed pixels
-/// are no fault here.
+/// are no fault here. The elements before a fault are found, too; an error is one of the file meta information.
 pub(crate) fn scan_head(bytes: &[u8], wanted: &[Tag]) -> Result<Head, ReadErrorKind> {
     let mut reader = Reader { bytes, at: META };
     let transfer_syntax = reader.meta()?;
@@ -106,25 +108,9 @@ pub(crate) fn scan_head(bytes: &[u8], wanted: &[Tag]) -> Result<Head, ReadErrorK
             uid: transfer_syntax.clone(),
         }
     })?;
-    let mut head = Head { coding, bytes: Vec::new(), is_whole: false };
-    while reader.at < bytes.len() {
-        let start = reader.at;
-        let header = reader.header(coding)?;
-        if header.tag > LAST_OF_HEAD {
-            head.is_whole = true;
-            break;
-        }
-        if header.length == UNDEFINED {
-            reader.skip_sequence(coding.explicit && header.vr != *b"UN", coding.big)?;
-            continue;
-        }
-        let value = reader.at;
-        reader.skip(header.length)?;
-        let is_short = reader.at - value <= LONGEST && !LONG.contains(&header.vr);
-        if is_short && wanted.contains(&header.tag) {
-            head.bytes.extend_from_slice(bytes.get(start..reader.at).unwrap_or_default());
-        }
-    }
+    let mut head = Head { coding, bytes: Vec::new(), is_whole: false, fault: None };
+    let fault = reader.elements_of_head(wanted, &mut head).err();
+    head.fault = fault;
     Ok(head)
 }
 
@@ -256,6 +242,30 @@ impl Reader<'_> {
     fn truncated(&self, more: u64) -> ReadErrorKind {
         let need = self.at as u64 + more;
         ReadErrorKind::Truncated { what: "a data element", need, have: self.bytes.len() as u64 }
+    }
+
+    /// Reads the elements up to the size of the image, and keeps the bytes of those of `wanted` tags.
+    fn elements_of_head(&mut self, wanted: &[Tag], head: &mut Head) -> Result<(), ReadErrorKind> {
+        let coding = head.coding;
+        while self.at < self.bytes.len() {
+            let start = self.at;
+            let header = self.header(coding)?;
+            if header.tag > LAST_OF_HEAD {
+                head.is_whole = true;
+                break;
+            }
+            if header.length == UNDEFINED {
+                self.skip_sequence(coding.explicit && header.vr != *b"UN", coding.big)?;
+                continue;
+            }
+            let value = self.at;
+            self.skip(header.length)?;
+            let is_short = self.at - value <= LONGEST && !LONG.contains(&header.vr);
+            if is_short && wanted.contains(&header.tag) {
+                head.bytes.extend_from_slice(self.bytes.get(start..self.at).unwrap_or_default());
+            }
+        }
+        Ok(())
     }
 
     /// Reads an element up to its value.

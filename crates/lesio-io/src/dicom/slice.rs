@@ -14,7 +14,7 @@ use crate::error::ReadErrorKind;
 use crate::source::read_all;
 
 /// The attributes that are read from a file; all others are skipped.
-const WANTED: [Tag; 22] = [
+const WANTED: [Tag; 23] = [
     tags::MODALITY,
     tags::SERIES_INSTANCE_UID,
     tags::FRAME_OF_REFERENCE_UID,
@@ -37,6 +37,7 @@ const WANTED: [Tag; 22] = [
     tags::SPECIFIC_CHARACTER_SET,
     tags::SOP_CLASS_UID,
     tags::PIXEL_PADDING_VALUE,
+    tags::PIXEL_PADDING_RANGE_LIMIT,
 ];
 
 /// Tolerance for the length of a direction (1) and the product of two directions (0). They are decimal text of at most
@@ -59,6 +60,8 @@ pub(crate) struct Pixels {
     slope: f64,
     intercept: f64,
     pub(crate) table: Option<Table>,
+    /// The lowest and the highest stored value of padding, if there is padding to replace.
+    padding: Option<[i64; 2]>,
 }
 
 /// How the bytes of pixels are ordered.
@@ -136,6 +139,8 @@ pub(crate) struct Slice {
     pub(crate) directions: [[f64; 3]; 2],
     /// Center of the first pixel.
     pub(crate) position: [f64; 3],
+    /// With how many decimals each coordinate of the position is written.
+    pub(crate) decimals: [i32; 3],
     /// The distance to the next slice that the file states: used for a series of one slice.
     pub(crate) thickness: Option<f64>,
     pub(crate) pixels: Pixels,
@@ -170,6 +175,7 @@ impl Slice {
             spacing,
             directions: directions([[a, b, c], [d, e, f]])?,
             position: attributes.numbers(tags::IMAGE_POSITION_PATIENT, "ImagePositionPatient")?,
+            decimals: attributes.decimals(tags::IMAGE_POSITION_PATIENT),
             thickness: attributes
                 .optional_number(tags::SPACING_BETWEEN_SLICES, "SpacingBetweenSlices")?
                 .or(attributes.optional_number(tags::SLICE_THICKNESS, "SliceThickness")?)
@@ -192,7 +198,7 @@ impl Pixels {
         self.length
     }
 
-    /// Appends the scaled values of whole pixels to `out`, including the padding of the last word.
+    /// Appends the scaled values of whole pixels to `out`, including the unused byte of the last word; NaN for padding.
     pub(crate) fn decode(&self, bytes: &[u8], out: &mut Vec<f64>) {
         if self.order == ByteOrder::BytesInBigWords {
             let words = bytes.chunks(2);
@@ -215,6 +221,14 @@ impl Pixels {
         let bits = bits << shift;
         let stored =
             if self.signed { i64::from(bits.cast_signed() >> shift) } else { i64::from(bits >> shift) };
+        match self.padding {
+            Some([low, high]) if (low..=high).contains(&stored) => f64::NAN,
+            _ => self.scaled(stored),
+        }
+    }
+
+    /// The value that a stored value stands for.
+    fn scaled(&self, stored: i64) -> f64 {
         match &self.table {
             Some(table) => table.value(stored),
             // 32 bits at most.
@@ -291,6 +305,34 @@ impl Attributes<'_> {
         }
         let [number] = self.numbers(tag, attribute)?;
         Ok(Some(number))
+    }
+
+    /// With how many decimals the numbers of an element are written: 2 for `-1.50`, 0 for `3` and a number that is
+    /// missing.
+    fn decimals<const N: usize>(&self, tag: Tag) -> [i32; N] {
+        let element = self.0.element_opt(tag).ok().flatten();
+        let text = element.and_then(|element| element.to_str().ok()).unwrap_or_default();
+        let mut numbers = text.split('\\');
+        std::array::from_fn(|_| numbers.next().map_or(0, decimals))
+    }
+
+    /// The lowest and the highest stored value of padding. A limit without a value means nothing.
+    ///
+    /// The type of both should follow the sign of the pixels, but some writers ignore that: 63536 stands for -2000 in
+    /// signed pixels of 16 bits. A value that the stored bits cannot hold is that of no pixel.
+    fn padding(&self, allocated: u32, stored: u32, signed: bool) -> Result<Option<[i64; 2]>, ReadErrorKind> {
+        let number = |tag, attribute| -> Result<Option<i64>, ReadErrorKind> {
+            let Some(found) = self.optional_number(tag, attribute)? else { return Ok(None) };
+            let shift = u32::BITS - allocated;
+            let bits = (found as i64 as u32) << shift;
+            let value =
+                if signed { i64::from(bits.cast_signed() >> shift) } else { i64::from(bits >> shift) };
+            let values = if signed { -(1_i64 << (stored - 1))..1 << (stored - 1) } else { 0..1 << stored };
+            Ok(Some(value).filter(|value| values.contains(value)))
+        };
+        let value = number(tags::PIXEL_PADDING_VALUE, "PixelPaddingValue")?;
+        let limit = number(tags::PIXEL_PADDING_RANGE_LIMIT, "PixelPaddingRangeLimit")?;
+        Ok(value.map(|value| [value.min(limit.unwrap_or(value)), value.max(limit.unwrap_or(value))]))
     }
 
     /// A count of at least 1.
@@ -377,17 +419,52 @@ impl Attributes<'_> {
             _ => ByteOrder::Little,
         };
         let length = if order == ByteOrder::BytesInBigWords { have } else { need };
-        Ok(Pixels {
+        let (allocated, stored, length) = (allocated as u32, stored as u32, length as usize);
+        let padding = self.padding(allocated, stored, signed)?;
+        let pixels = Pixels {
             offset,
             count,
             bytes,
-            length: length as usize,
-            stored: stored as u32,
+            length,
+            stored,
             signed,
             order,
             slope,
             intercept,
             table,
-        })
+            padding: None,
+        };
+        // A padding of 0 stays: see the module `dicom`.
+        let padding = padding.filter(|&[low, high]| low != high || pixels.scaled(low) != 0.0);
+        Ok(Pixels { padding, ..pixels })
+    }
+}
+
+/// With how many decimals a number is written; an exponent moves the point.
+fn decimals(text: &str) -> i32 {
+    let text = text.trim();
+    let (number, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let written = number.split_once('.').map_or(0, |(_, decimals)| decimals.len() as i32);
+    written.saturating_sub(exponent.parse().unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decimals_are_counted_in_every_notation() {
+        for (text, expected) in [
+            ("-39.38", 2),
+            (" 3 ", 0),
+            ("12.500", 3),
+            ("1.5e1", 0),
+            ("1.25E-2", 4),
+            ("-7e-1", 1),
+            ("x", 0),
+            ("", 0),
+        ] {
+            assert_eq!(decimals(text), expected, "{text:?}");
+        }
     }
 }

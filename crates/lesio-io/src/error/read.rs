@@ -47,6 +47,12 @@ pub enum ReadErrorKind {
         /// What it is.
         found: &'static str,
     },
+    /// The name of the file, or of a folder above it, is not UTF-8: results could not name it.
+    #[error("the name is not UTF-8: {escaped}")]
+    NotUtf8 {
+        /// The name, with the bytes escaped that are not ASCII.
+        escaped: String,
+    },
     /// The name has no ending of a supported format.
     #[error("the name ends in none of {}", expected.join(", "))]
     UnknownFormat {
@@ -359,7 +365,7 @@ pub enum ReadErrorKind {
         found: String,
     },
     /// Two slices have the same position, as in a time series.
-    #[error("has the same position {position:?} mm as {}, expected one slice per position", with.display())]
+    #[error("has the same position {position:.3?} mm as {}, expected one slice per position", with.display())]
     SamePosition {
         /// The other file.
         with: PathBuf,
@@ -368,7 +374,7 @@ pub enum ReadErrorKind {
     },
     /// Slices are missing before this one.
     #[error(
-        "lies {distance} mm after {}, expected {expected} mm: {count} slices are missing between",
+        "lies {distance:.3} mm after {}, expected {expected:.3} mm: {count} slices are missing between",
         after.display()
     )]
     MissingSlices {
@@ -382,7 +388,7 @@ pub enum ReadErrorKind {
         expected: f64,
     },
     /// The distance to the previous slice differs from the other distances.
-    #[error("lies {distance} mm after {}, expected {expected} mm as between the others", after.display())]
+    #[error("lies {distance:.3} mm after {}, expected {expected:.3} mm as between the others", after.display())]
     UnevenSpacing {
         /// The file before.
         after: PathBuf,
@@ -393,13 +399,22 @@ pub enum ReadErrorKind {
     },
     /// A slice is shifted against the line through the others.
     #[error(
-        "lies at {position:?} mm, expected {expected:?} mm, on the line through the first and last slice"
+        "lies at {position:.3?} mm, expected {expected:.3?} mm, on the line through the first and last slice"
     )]
     SliceOffLine {
         /// The position of the slice.
         position: [f64; 3],
         /// Where it should be.
         expected: [f64; 3],
+    },
+    /// A file beside the slices of a series cannot be read, and may be one of them: without it, the volume could be
+    /// shorter, and no gap would show it.
+    #[error("may be a slice of this series, but cannot be read ({reason}): repair or remove {}", them(*others))]
+    PossibleSlice {
+        /// Why it cannot be read.
+        reason: String,
+        /// The number of other files of which the same is true.
+        others: usize,
     },
 }
 
@@ -412,6 +427,7 @@ impl ReadErrorKind {
             Self::NotFound => "NotFound",
             Self::DanglingLink { .. } => "DanglingLink",
             Self::NotRegularFile { .. } => "NotRegularFile",
+            Self::NotUtf8 { .. } => "NotUtf8",
             Self::UnknownFormat { .. } => "UnknownFormat",
             Self::UnknownContent { .. } => "UnknownContent",
             Self::NotNifti { .. } => "NotNifti",
@@ -455,6 +471,7 @@ impl ReadErrorKind {
             Self::MissingSlices { .. } => "MissingSlices",
             Self::UnevenSpacing { .. } => "UnevenSpacing",
             Self::SliceOffLine { .. } => "SliceOffLine",
+            Self::PossibleSlice { .. } => "PossibleSlice",
         }
     }
 
@@ -465,6 +482,14 @@ impl ReadErrorKind {
 
 fn choice(usable: &Option<&'static str>) -> String {
     usable.map_or_else(String::new, |form| format!("; {form} gives one and can be chosen"))
+}
+
+fn them(others: usize) -> String {
+    match others {
+        0 => "it".to_owned(),
+        1 => "it and another file like it".to_owned(),
+        others => format!("it and {others} other files like it"),
+    }
 }
 
 #[cfg(test)]

@@ -204,7 +204,8 @@ impl<C: Holder> NiftiImage<C> {
         &self.geometry
     }
 
-    /// Defects of the file that leave no doubt about its content; empty for a correct file.
+    /// Defects of the file that leave no doubt about its content; empty for a correct file. That bytes follow the
+    /// voxels of a compressed file is known after a method has read it to its end (not by [`NiftiImage::slabs`]).
     #[must_use]
     pub fn oddities(&self) -> &[Oddity] {
         &self.oddities
@@ -279,8 +280,9 @@ impl<C: Holder> NiftiImage<C> {
         let shape = self.volume_shape()?;
         let reader = self.reader(index * count)?;
         let mut doubts = MaskDoubts::default();
-        let inside =
+        let (inside, rest) =
             reader.collect_mask(count, rule, &mut doubts).map_err(|kind| kind.at(&self.data.path))?;
+        self.note_rest(rest);
         doubts.tell(rule, !inside.contains(&true), &self.path);
         tell_full(!inside.contains(&false), &self.path);
         let data = Array3::from_shape_vec(shape.f(), inside).map_err(|_| self.overflow())?;
@@ -295,8 +297,13 @@ impl<C: Holder> NiftiImage<C> {
         self.check_memory::<T>(self.voxels)?;
         let thickness = usize::try_from(self.header.size(2)).map_err(|_| self.overflow())?;
         let geometry = self.geometry;
-        let slabs = self.slabs(thickness)?;
-        slabs.map(|slab| slab.map(|slab| Volume::new(slab.data, geometry))).collect()
+        let (volumes, rest) = {
+            let mut slabs = self.slabs::<T>(thickness)?;
+            let volumes = slabs.by_ref().map(|slab| slab.map(|slab| Volume::new(slab.data, geometry)));
+            (volumes.collect::<Result<_, _>>()?, slabs.rest())
+        };
+        self.note_rest(rest);
+        Ok(volumes)
     }
 
     /// Reads the image in slabs of at most `thickness` slices along the third axis, one after the other. A slab never
@@ -320,7 +327,18 @@ impl<C: Holder> NiftiImage<C> {
     /// # Errors
     /// Those of [`NiftiImage::read`].
     pub fn statistics(&mut self) -> Result<VoxelStatistics, ReadError> {
-        VoxelStatistics::of(self.reader(0)?, self.voxels).map_err(|kind| kind.at(&self.data.path))
+        let (found, rest) =
+            VoxelStatistics::of(self.reader(0)?, self.voxels).map_err(|kind| kind.at(&self.data.path))?;
+        self.note_rest(rest);
+        Ok(found)
+    }
+
+    /// Records the bytes after the last voxel of a compressed file, which only reading to its end shows.
+    pub(super) fn note_rest(&mut self, count: u64) {
+        let is_known = self.oddities.iter().any(|oddity| matches!(oddity, Oddity::TrailingBytes { .. }));
+        if count > 0 && !is_known {
+            self.oddities.push(Oddity::TrailingBytes { count });
+        }
     }
 
     /// The file or the bytes that hold the voxels.
@@ -346,7 +364,9 @@ impl<C: Holder> NiftiImage<C> {
     fn values<T: Voxel>(&mut self, first: u64, count: u64) -> Result<Vec<T>, ReadError> {
         self.check_memory::<T>(count)?;
         let reader = self.reader(first)?;
-        reader.collect_values(count).map_err(|kind| kind.at(&self.data.path))
+        let (values, rest) = reader.collect_values(count).map_err(|kind| kind.at(&self.data.path))?;
+        self.note_rest(rest);
+        Ok(values)
     }
 
     /// A reader of real voxels.

@@ -21,7 +21,9 @@ impl<C: Holder> NiftiImage<C> {
         let bytes = reader.and_then(|reader| {
             reader.collect(self.voxels(), size, |bytes, out| out.extend_from_slice(bytes))
         });
-        bytes.map_err(|kind| kind.at(self.data_path()))
+        let (bytes, rest) = bytes.map_err(|kind| kind.at(self.data_path()))?;
+        self.note_rest(rest);
+        Ok(bytes)
     }
 
     /// Reads complex voxels as real and imaginary part. They are not scaled, since the standard does not define scaling
@@ -56,7 +58,8 @@ impl<C: Holder> NiftiImage<C> {
             }),
             other => Err(unsupported(other, " as complex numbers")),
         };
-        let values = values.map_err(|kind| kind.at(self.data_path()))?;
+        let (values, rest) = values.map_err(|kind| kind.at(self.data_path()))?;
+        self.note_rest(rest);
         self.array(values)
     }
 
@@ -79,7 +82,8 @@ impl<C: Holder> NiftiImage<C> {
             }),
             other => Err(unsupported(other, " as colors")),
         };
-        let values = values.map_err(|kind| kind.at(self.data_path()))?;
+        let (values, rest) = values.map_err(|kind| kind.at(self.data_path()))?;
+        self.note_rest(rest);
         self.array(values)
     }
 }

@@ -38,7 +38,7 @@ impl DataFile<'_> {
     }
 
     /// Compares the claims of the header with the size of the file, and returns how many bytes follow the voxels of an
-    /// uncompressed file.
+    /// uncompressed file. [`VoxelReader::finish`] counts those of a compressed one.
     pub(crate) fn check_claim(&self, header: &NiftiHeader, voxels: u64) -> Result<u64, ReadErrorKind> {
         let most =
             if self.compressed { self.bytes.saturating_mul(MOST_PER_COMPRESSED_BYTE) } else { self.bytes };
@@ -142,14 +142,15 @@ impl<'a> VoxelReader<'a> {
     }
 
     /// Reads the next `count` voxels, which must be the last that are read: a compressed file is then verified to its end.
-    pub(crate) fn collect_values<T: Voxel>(mut self, count: u64) -> Result<Vec<T>, ReadErrorKind> {
+    /// Also returns what [`VoxelReader::finish`] does, as the other methods that read to the end do.
+    pub(crate) fn collect_values<T: Voxel>(mut self, count: u64) -> Result<(Vec<T>, u64), ReadErrorKind> {
         let mut values = Vec::new();
         while (values.len() as u64) < count {
             let step = self.make_room(&mut values, count)?;
             self.next_values(step, &mut values)?;
         }
-        self.finish()?;
-        Ok(values)
+        let rest = self.finish()?;
+        Ok((values, rest))
     }
 
     /// Whether each of the next `count` voxels is inside, by the rule. They must be the last that are read. Its values are
@@ -159,7 +160,7 @@ impl<'a> VoxelReader<'a> {
         count: u64,
         rule: MaskRule,
         doubts: &mut MaskDoubts,
-    ) -> Result<Vec<bool>, ReadErrorKind> {
+    ) -> Result<(Vec<bool>, u64), ReadErrorKind> {
         let mut inside = Vec::new();
         let mut block: Vec<f64> = Vec::new();
         let (mut nan, mut first_nan) = (0, None);
@@ -179,10 +180,10 @@ impl<'a> VoxelReader<'a> {
                 }
             }
         }
-        self.finish()?;
+        let rest = self.finish()?;
         match first_nan {
             Some(first) => Err(ReadErrorKind::NotANumber { count: nan, voxels: count, first }),
-            None => Ok(inside),
+            None => Ok((inside, rest)),
         }
     }
 
@@ -192,7 +193,7 @@ impl<'a> VoxelReader<'a> {
         count: u64,
         per_voxel: usize,
         mut append: impl FnMut(&[u8], &mut Vec<T>),
-    ) -> Result<Vec<T>, ReadErrorKind> {
+    ) -> Result<(Vec<T>, u64), ReadErrorKind> {
         let mut values = Vec::new();
         let size = usize::try_from(self.decoding.datatype.bytes()).unwrap_or(1);
         self.for_each_chunk(count, |_, bytes, _| {
@@ -201,14 +202,16 @@ impl<'a> VoxelReader<'a> {
             append(bytes, &mut values);
             Ok(())
         })?;
-        self.finish()?;
-        Ok(values)
+        let rest = self.finish()?;
+        Ok((values, rest))
     }
 
-    /// Reads to the end of a compressed file, to verify it.
-    pub(crate) fn finish(&mut self) -> Result<(), ReadErrorKind> {
+    /// Reads to the end of a compressed file, to verify it, and returns how many bytes follow its last voxel; 0 for a
+    /// file that is not compressed, whose size shows it.
+    pub(crate) fn finish(&mut self) -> Result<u64, ReadErrorKind> {
         let voxels = (self.voxels - self.position).saturating_mul(self.decoding.datatype.bytes());
-        self.stream.verify_rest(self.limit.saturating_add(voxels))
+        let passed = self.stream.verify_rest(self.limit.saturating_add(voxels))?;
+        Ok(passed.saturating_sub(voxels))
     }
 
     /// Allocates room for as many of `count` voxels as the file is likely to contain, and returns that number.

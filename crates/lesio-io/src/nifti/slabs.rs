@@ -33,6 +33,8 @@ pub struct Slabs<'a, T> {
     volumes: u64,
     volume: u64,
     slice: usize,
+    /// How many bytes follow the last voxel of a compressed file, once it was read to its end.
+    rest: u64,
     voxel: PhantomData<T>,
 }
 
@@ -44,7 +46,11 @@ impl<'a, T: Voxel> Slabs<'a, T> {
         thickness: usize,
         volumes: u64,
     ) -> Self {
-        Self { reader, path, shape, thickness, volumes, volume: 0, slice: 0, voxel: PhantomData }
+        Self { reader, path, shape, thickness, volumes, volume: 0, slice: 0, rest: 0, voxel: PhantomData }
+    }
+
+    pub(crate) fn rest(&self) -> u64 {
+        self.rest
     }
 
     fn read(&mut self) -> Result<Slab<T>, ReadErrorKind> {
@@ -63,7 +69,7 @@ impl<'a, T: Voxel> Slabs<'a, T> {
             self.volume += 1;
         }
         if self.volume == self.volumes {
-            self.reader.finish()?;
+            self.rest = self.reader.finish()?;
         }
         Ok(slab)
     }

@@ -28,7 +28,8 @@ pub struct VoxelStatistics {
 }
 
 impl VoxelStatistics {
-    pub(crate) fn of(mut reader: VoxelReader<'_>, voxels: u64) -> Result<Self, ReadErrorKind> {
+    /// Also returns what [`VoxelReader::finish`] does.
+    pub(crate) fn of(mut reader: VoxelReader<'_>, voxels: u64) -> Result<(Self, u64), ReadErrorKind> {
         let mut lanes = Lanes::default();
         let mut first = Vec::new();
         let mut block: Vec<f64> = Vec::new();
@@ -41,8 +42,8 @@ impl VoxelStatistics {
             lanes.add(&block);
             left -= step;
         }
-        reader.finish()?;
-        Ok(lanes.finish(voxels, first))
+        let rest = reader.finish()?;
+        Ok((lanes.finish(voxels, first), rest))
     }
 }
 
