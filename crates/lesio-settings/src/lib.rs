@@ -29,6 +29,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
+mod defaults;
 #[cfg(feature = "mutation")]
 pub mod mutation;
 mod names;

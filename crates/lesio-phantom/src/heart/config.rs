@@ -1,6 +1,6 @@
 //! The configuration of heart images.
 
-use lesio_settings::{in_range, setters};
+use lesio_settings::{field_defaults, in_range, setters};
 use serde::{Deserialize, Serialize};
 
 use crate::phantom::{PhantomError, check_size};
@@ -8,19 +8,24 @@ use crate::phantom::{PhantomError, check_size};
 /// The configuration of a [`HeartPhantom`](crate::HeartPhantom).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
+#[serde(deny_unknown_fields)]
 pub struct HeartConfig {
     /// Rows and columns of a slice, each 16 to 1024.
     pub size: [usize; 2],
     /// Seed of the whole population: subject `n` is a function of it and of `n`.
     pub seed: u64,
     /// Millimeters across the shorter side, 80 to 1000. Default 170: the heart fills half of it.
+    #[serde(default = "HeartDefaults::field_of_view")]
     pub field_of_view: f64,
     /// Slices of a volume, 1 to 512. Default 10, 9 mm apart.
+    #[serde(default = "HeartDefaults::slices")]
     pub slices: usize,
     /// Deviation of the Rician noise in units of the intensities (blood is near 0.75), 0 to 1. Default
     /// 0.02.
+    #[serde(default = "HeartDefaults::noise")]
     pub noise: f64,
     /// Logarithmic deviation of the bias field, 0 to 1. Default 0.12: surface coils are uneven.
+    #[serde(default = "HeartDefaults::bias")]
     pub bias: f64,
 }
 
@@ -46,3 +51,25 @@ impl HeartConfig {
 }
 
 setters!(HeartConfig { field_of_view: f64, slices: usize, noise: f64, bias: f64 });
+
+field_defaults!(HeartDefaults: HeartConfig::new([16, 16], 0) => {
+    field_of_view: f64,
+    slices: usize,
+    noise: f64,
+    bias: f64,
+});
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{from_value, json};
+
+    use super::*;
+
+    #[test]
+    fn documents_need_what_new_needs_and_hold_nothing_else() {
+        let found = from_value::<HeartConfig>(json!({"size": [64, 48], "seed": 3, "slices": 7})).unwrap();
+        assert_eq!(found, HeartConfig::new([64, 48], 3).slices(7));
+        let error = from_value::<HeartConfig>(json!({"size": [64, 48], "seed": 3, "slice": 7})).unwrap_err();
+        assert!(error.to_string().starts_with("unknown field `slice`"), "{error}");
+    }
+}

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use lesio_settings::{SettingError, in_range, setters};
+use lesio_settings::{SettingError, field_defaults, in_range, setters};
 use serde::{Deserialize, Serialize};
 
 /// How a lesion differs from the tissue around it.
@@ -127,6 +127,7 @@ impl Site {
 /// The configuration of a [`LesionInjector`](crate::LesionInjector).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
+#[serde(deny_unknown_fields)]
 pub struct LesionConfig {
     /// How a lesion differs from its surroundings.
     pub kind: LesionKind,
@@ -139,24 +140,31 @@ pub struct LesionConfig {
     pub background: Option<f64>,
     /// Smallest and largest radius in millimeters: that of the ball (in a plane, of the disc) of the
     /// same size as the truth before it is clipped to [`LesionConfig::extent`], up to 200. Default 4 to 9.
+    #[serde(default = "LesionDefaults::radius")]
     pub radius: [f64; 2],
     /// Lesions an image, 1 to 1000, apart from each other. Default 1.
+    #[serde(default = "LesionDefaults::count")]
     pub count: usize,
     /// Labels in which a lesion's center lies. Default [`Site::Mask`].
-    #[serde(alias = "centre")]
+    #[serde(alias = "centre", default = "LesionDefaults::center")]
     pub center: Site,
     /// Labels to which a lesion is clipped; three quarters of it at least lie there, slices without any label not
     /// counted. Displacements, missing structures, misplaced tissue and foreign objects are clipped to [`Site::Mask`]
     /// instead. Default [`Site::Mask`].
+    #[serde(default = "LesionDefaults::extent")]
     pub extent: Site,
     /// Deviation of the outline from an ellipsoid, relative to the radius, 0 to 0.4. Default 0.15.
+    #[serde(default = "LesionDefaults::irregularity")]
     pub irregularity: f64,
     /// Longest axis of the ellipsoid over its shortest, at most, 1 to 3. Default 1.6.
+    #[serde(default = "LesionDefaults::elongation")]
     pub elongation: f64,
     /// Width in millimeters over which the profile falls from 1 to 0, 0 to 20; a voxel at least, for
     /// partial volume. Default 2.
+    #[serde(default = "LesionDefaults::edge")]
     pub edge: f64,
     /// The truth is where the profile is at least this, 0.05 to 0.95. Default 0.5.
+    #[serde(default = "LesionDefaults::truth_fraction")]
     pub truth_fraction: f64,
 }
 
@@ -228,3 +236,34 @@ setters!(LesionConfig {
     edge: f64,
     truth_fraction: f64,
 });
+
+field_defaults!(LesionDefaults: LesionConfig::new(LesionKind::Bright, 0.0) => {
+    radius: [f64; 2],
+    count: usize,
+    center: Site,
+    extent: Site,
+    irregularity: f64,
+    elongation: f64,
+    edge: f64,
+    truth_fraction: f64,
+});
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{from_value, json};
+
+    use super::*;
+
+    #[test]
+    fn documents_need_what_new_needs_and_hold_nothing_else() {
+        let read = |document| from_value::<LesionConfig>(document);
+        let plain = LesionConfig::new(LesionKind::Bright, 0.3);
+        assert_eq!(read(json!({"kind": "bright", "contrast": 0.3})).unwrap(), plain);
+        // The name of earlier versions.
+        let found = read(json!({"kind": "bright", "contrast": 0.3, "centre": {"labels": [2]}})).unwrap();
+        assert_eq!(found, plain.center(Site::Labels(vec![2])));
+        let error = read(json!({"kind": "bright", "contrast": 0.3, "radus": [1, 2]})).unwrap_err();
+        assert!(error.to_string().starts_with("unknown field `radus`"), "{error}");
+        assert!(read(json!({"kind": "bright"})).is_err());
+    }
+}

@@ -104,9 +104,10 @@ impl LesionInjector {
     /// Puts lesions into a volume, whose geometry tells the size of its voxels. `labels` are a tissue
     /// map, or a mask as 0 and 1; their geometry is not looked at.
     ///
-    /// The last axis is taken as the one across the slices, unless there is only one voxel along another axis, or
-    /// voxels are longer along another axis than 1.5 times their length along both others. So a volume of thick
-    /// slices gets lesions of the same appearance, at other places, in whichever order its voxels are stored.
+    /// The axis across the slices is one with a single voxel, else one along which voxels are longer than 1.5 times
+    /// their length along both others, else the one that lies closest to the upward axis of the image's geometry. The
+    /// same anatomy gets lesions of the same shapes at the same places, in whichever order its voxels are stored. The
+    /// noise that some kinds put back, and the texture and stripes of others, are others where the order differs.
     ///
     /// # Errors
     /// Other shapes, an image that is not finite, voxels below a nanometer or beyond a kilometer, no
@@ -127,7 +128,7 @@ impl LesionInjector {
         let mut changed = image.clone();
         let mut truth = image.map(|_| false);
         let mut lesions = Vec::with_capacity(self.config.count);
-        for placed in place::place(&self.config, pixels, classes.view(), spacing, seed)? {
+        for placed in place::place(&self.config, pixels, classes.view(), image.geometry(), seed)? {
             apply::apply(&self.config, &placed, pixels, classes.view(), background, changed.data_mut());
             let (kind, contrast) = (self.config.kind, self.config.contrast);
             let mut voxels = 0;

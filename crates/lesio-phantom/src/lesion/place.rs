@@ -1,5 +1,6 @@
 //! Random positions in which lesions fit.
 
+use lesio_image::Geometry;
 use lesio_image::noise::branch;
 use ndarray::{Array3, ArrayView3, Axis};
 use rand::RngExt;
@@ -58,9 +59,10 @@ struct Scene<'a> {
     labels: ArrayView3<'a, u8>,
     spacing: [f64; 3],
     axes: Axes,
-    /// Slices, along [`Axes::across`], that hold labels. Others were not labeled, or not imaged, and tell
-    /// nothing of where the brain ends: many a file holds a slab within empty slices.
-    labeled: Vec<bool>,
+    /// For each axis, the slices that are looked at. Slices without a label, across the slices or from the feet up,
+    /// were not labeled, or not imaged, and tell nothing of where the brain ends: many a file holds a slab within empty
+    /// slices.
+    labeled: [Vec<bool>; 3],
     /// Voxels of the lesions placed so far.
     taken: Array3<bool>,
 }
@@ -70,15 +72,13 @@ pub(super) fn place(
     config: &LesionConfig,
     image: &Array3<f32>,
     labels: ArrayView3<'_, u8>,
-    spacing: [f64; 3],
+    geometry: &Geometry,
     seed: u64,
 ) -> Result<Vec<Placed>, LesionError> {
+    let shape: [usize; 3] = labels.dim().into();
+    let (axes, spacing) = (Axes::in_world(shape, geometry), geometry.spacing());
     let voxels = |site: &Site| -> Vec<[usize; 3]> {
-        labels
-            .indexed_iter()
-            .filter(|(_, label)| site.holds(**label))
-            .map(|(index, _)| index.into())
-            .collect()
+        axes.voxels(shape).filter(|&voxel| site.holds(labels[voxel])).collect()
     };
     let centers = voxels(&config.center);
     if centers.is_empty() {
@@ -86,9 +86,11 @@ pub(super) fn place(
     }
     // Where tissue of another place may be from.
     let sources = if config.kind == LesionKind::Misplaced { voxels(&Site::Mask) } else { Vec::new() };
-    let axes = Axes::of(labels.dim().into(), spacing);
-    let labeled =
-        labels.axis_iter(Axis(axes.across)).map(|slice| slice.iter().any(|&label| label != 0)).collect();
+    let mut labeled = shape.map(|length| vec![true; length]);
+    for axis in [axes.across, if axes.flat { axes.across } else { axes.up() }] {
+        let slices = labels.axis_iter(Axis(axis));
+        labeled[axis] = slices.map(|slice| slice.iter().any(|&label| label != 0)).collect();
+    }
     let taken = Array3::from_elem(labels.dim(), false);
     let mut scene = Scene { labels, spacing, axes, labeled, taken };
     let mut all = Vec::new();
@@ -174,12 +176,9 @@ fn fit(
         center[axis].saturating_sub(half)
             ..center[axis].saturating_add(half).saturating_add(1).min(labels.shape()[axis])
     };
-    for i in span(0) {
-        for j in span(1) {
-            for k in span(2) {
-                if !labeled[[i, j, k][axes.across]] {
-                    continue;
-                }
+    for i in span(0).filter(|&i| labeled[0][i]) {
+        for j in span(1).filter(|&j| labeled[1][j]) {
+            for k in span(2).filter(|&k| labeled[2][k]) {
                 let offset = std::array::from_fn(|axis| {
                     ([i, j, k][axis] as f64 - center[axis] as f64) * spacing[axis]
                 });
@@ -276,4 +275,64 @@ pub(super) fn surroundings(
     }
     let n = placed.profile.len().max(1) as f64;
     placed.profile.iter().map(|(index, _)| f64::from(image[*index])).sum::<f64>() / n
+}
+
+#[cfg(test)]
+mod tests {
+    use lesio_image::Volume;
+
+    use super::*;
+
+    /// The lesions on the grid of a volume in RAS+: centers and sources in the world, and the profile of each.
+    fn found(
+        config: &LesionConfig,
+        image: &Volume<f32>,
+        labels: &Volume<u8>,
+    ) -> Vec<([f64; 3], Option<[f64; 3]>, Volume<f64>)> {
+        let geometry = image.geometry();
+        let placed = place(config, image.data(), labels.data().view(), geometry, 4).unwrap();
+        let lesion = |placed: &Placed| {
+            let offset = placed.offset.map(|offset| {
+                geometry.to_world(std::array::from_fn(|axis| placed.center[axis] + offset[axis] as f64))
+            });
+            let mut profile = image.map(|_| 0.0);
+            placed.profile.iter().for_each(|&(index, value)| profile.data_mut()[index] = value);
+            let ras = "RAS".parse().unwrap();
+            (geometry.to_world(placed.center), offset, profile.reoriented(&ras))
+        };
+        placed.iter().map(lesion).collect()
+    }
+
+    #[test]
+    fn the_same_anatomy_gets_the_same_lesions_in_whichever_order_its_voxels_are_stored() {
+        // An oval head, of which a slab is labeled that is lower than a lesion; and one that is labeled everywhere.
+        let slab = |(i, j, k): (usize, usize, usize)| {
+            let oval = ((i as f64 - 21.5) / 21.0).powi(2) + ((j as f64 - 19.5) / 19.0).powi(2);
+            u8::from(oval < 1.0 && (4..10).contains(&k))
+        };
+        let slab = Array3::from_shape_fn((44, 40, 14), slab);
+        let whole = Array3::from_elem((44, 40, 14), 1_u8);
+        let values = |(i, j, k): (usize, usize, usize)| ((31 * i + 57 * j + 83 * k) % 101) as f32;
+        let image = Array3::from_shape_fn((44, 40, 14), values);
+        // Numbers that binary fractions hold exactly.
+        for spacing in [[1.0, 1.0, 1.0], [2.0, 1.0, 1.0], [1.0, 1.0, 3.0], [1.25, 0.75, 1.0]] {
+            let geometry = Geometry::from_spacing(spacing).unwrap();
+            let image = Volume::new(image.clone(), geometry);
+            for (kind, labels, radius) in [
+                (LesionKind::Bright, &slab, 6.0),
+                (LesionKind::Displaced, &slab, 6.0),
+                (LesionKind::Misplaced, &whole, 3.0),
+            ] {
+                let labels = Volume::new(labels.clone(), geometry);
+                let config = LesionConfig::new(kind, 0.5).radius(radius, radius);
+                let usual = found(&config, &image, &labels);
+                assert_eq!((usual.len(), usual[0].1.is_some()), (1, kind == LesionKind::Misplaced));
+                for order in ["LAS", "SRA", "PIR", "AIL"] {
+                    let order = order.parse().unwrap();
+                    let other = found(&config, &image.reoriented(&order), &labels.reoriented(&order));
+                    assert!(usual == other, "{kind} {spacing:?} {order}");
+                }
+            }
+        }
+    }
 }
