@@ -325,9 +325,12 @@ impl NormalScores {
     }
 
     /// Upper-tail share of the normal pixels at a score, by the same interpolation: 1 at or below their
-    /// lowest, and at least `1 / (1 + pixels)`, as a p-value is.
+    /// lowest, and at least `1 / (1 + pixels)`, as a p-value is. NaN for a score of NaN.
     #[must_use]
     pub fn exceedance(&self, score: f32) -> f64 {
+        if score.is_nan() {
+            return f64::NAN;
+        }
         let place = self.quantiles.partition_point(|&quantile| quantile <= score);
         let share = if place == 0 {
             1.0
@@ -385,9 +388,12 @@ impl NormalScores {
     /// `(1 + number of subjects whose maximum is at least the score) / (1 + number of subjects)`.
     ///
     /// For a new normal subject, exchangeable with these, the chance that any of its pixels gets a
-    /// value of at most `a` is at most `a`; the smallest value is `1 / (1 + subjects)`.
+    /// value of at most `a` is at most `a`; the smallest value is `1 / (1 + subjects)`. NaN for a score of NaN.
     #[must_use]
     pub fn family_wise_p_value(&self, score: f32) -> f64 {
+        if score.is_nan() {
+            return f64::NAN;
+        }
         let reached = self.maxima.len() - self.maxima.partition_point(|&maximum| maximum < score);
         (1 + reached) as f64 / (1 + self.maxima.len()) as f64
     }
@@ -637,6 +643,7 @@ mod tests {
     fn family_wise_p_values_are_ranks_of_maxima() {
         let scores = thousand();
         assert_eq!(scores.family_wise_p_value(1e9), 1.0 / 11.0);
+        assert!(scores.family_wise_p_value(f32::NAN).is_nan() && scores.exceedance(f32::NAN).is_nan());
         assert_eq!(scores.family_wise_p_value(999.0), 2.0 / 11.0);
         assert_eq!(scores.family_wise_p_value(0.0), 1.0);
         assert_eq!(scores.family_wise_threshold(0.05), None);

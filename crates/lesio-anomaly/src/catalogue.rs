@@ -38,6 +38,19 @@ enum Needs {
     Ensemble,
 }
 
+impl Needs {
+    /// What they are called in messages.
+    fn text(self) -> &'static str {
+        match self {
+            Self::Nothing => "no model",
+            Self::Reconstructor => "a model that reconstructs the normal image",
+            Self::Segmentation => "a model that segments anomalies",
+            Self::Variational | Self::ManyPasses => "a variational autoencoder",
+            Self::Ensemble => "an ensemble",
+        }
+    }
+}
+
 /// The parts for making predictors.
 struct Parts<'p> {
     name: PredictorName,
@@ -194,7 +207,8 @@ impl Parts<'_> {
     }
 
     fn unsupported(&self) -> PredictError {
-        PredictError::Unsupported { predictor: self.name.to_string(), model: self.kind.to_owned() }
+        let (needs, model) = (self.name.needs().text(), self.kind.to_owned());
+        PredictError::Unsupported { predictor: self.name.to_string(), needs, model }
     }
 
     fn pixel_error(&self, distance: Distance) -> Made {

@@ -188,9 +188,10 @@ fn predictor_faults(
             own.iter().sum::<f64>() / own.len() as f64
         };
         let (before, after) = (mean(row_of(0)), mean(&changed));
-        if after <= before {
-            broken
-                .push(format!("a planted anomaly lowers the mean score inside it from {before} to {after}"));
+        // A mean of NaN does not rise either.
+        let rises = after > before;
+        if !rises {
+            broken.push(format!("a planted anomaly turns the mean score inside it from {before} to {after}"));
         }
     }
     Ok(broken)
@@ -263,9 +264,11 @@ fn model_faults(
     ];
     for (what, other, own) in compared {
         let allowed = 1e-3 * magnitude(own).max(1e-6);
+        // Not the other way round: NaN is neither within nor beyond it.
+        let is_close = |(a, b): (&f32, &f32)| (a - b).abs() <= allowed;
         if other.len() != own.len() {
             broken.push(format!("{what} holds {} values, expected {}", other.len(), own.len()));
-        } else if other.iter().zip(own).any(|(a, b)| (a - b).abs() > allowed) {
+        } else if !other.iter().zip(own).all(is_close) {
             broken.push(format!("{what} differs from what encode and decode say"));
         }
     }
@@ -343,10 +346,12 @@ fn gradient_faults(
                 // of its size.
                 let scale = expected.abs().max(whole);
                 let rounding = 1e-6 * (above.abs() + below.abs());
-                worst = worst.max(((above - below - expected).abs() - rounding) / scale.max(1e-30));
+                let off = ((above - below - expected).abs() - rounding) / scale.max(1e-30);
+                // `f64::max` would forget a NaN.
+                worst = if off.is_nan() || off > worst { off } else { worst };
             }
         }
-        if worst > SLOPE_TOLERANCE {
+        if worst.is_nan() || worst > SLOPE_TOLERANCE {
             broken.push(format!("{what} differs from central differences by {worst:.3} of its length"));
         }
     }
@@ -401,6 +406,14 @@ mod tests {
                     scores.iter_mut().for_each(|score| *score += rayon::current_num_threads() as f32);
                 }
                 "order" => scores.iter_mut().for_each(|score| *score = -*score),
+                "bright" => {
+                    // The darkest row alone, with something bright in it.
+                    let sum: f32 = images.values().iter().sum();
+                    let is_dark = sum < 0.2 * images.values().len() as f32;
+                    if is_dark && images.values().iter().any(|value| *value > 0.5) {
+                        scores.fill(f32::NAN);
+                    }
+                }
                 "empty" if images.is_empty() => scores.push(0.0),
                 _ => {}
             }
@@ -435,6 +448,7 @@ mod tests {
             ("batch scale", Some("scored alone")),
             ("place", Some("at place")),
             ("order", Some("planted")),
+            ("bright", Some("planted")),
             ("empty", Some("empty batch")),
             ("shared", Some("a shared pass")),
             ("channels", Some("scores by channel")),

@@ -1,7 +1,7 @@
 //! Errors of scoring images.
 
 use crate::ensemble::EnsembleError;
-use lesio_image::{FilterError, ImageError, PreprocessError, ResampleError};
+use lesio_image::{FilterError, ImageError, PreprocessError, ResampleError, ScanError};
 use lesio_nn::BatchError;
 use lesio_settings::SettingError;
 use lesio_vae::ModelError;
@@ -11,7 +11,7 @@ use lesio_vae::ModelError;
 #[non_exhaustive]
 pub enum PredictError {
     /// The model could not be computed.
-    #[error("the model could not be computed")]
+    #[error("the model gave no result")]
     Model(#[from] ModelError),
     /// The number of values is not a multiple of an image's size.
     #[error(transparent)]
@@ -51,6 +51,9 @@ pub enum PredictError {
         /// Channels of the model.
         expected: usize,
     },
+    /// Names of channels that a localizer cannot have.
+    #[error("the names of the channels do not fit the model")]
+    ChannelNames(#[source] ScanError),
     /// A predictor gave another number of scores than there are pixels.
     #[error("predictor {predictor:?} gave {found} scores, expected {expected}")]
     Scores {
@@ -85,10 +88,12 @@ pub enum PredictError {
     )]
     NoEnsemble,
     /// A predictor needs another kind of model.
-    #[error("predictor {predictor:?} needs a variational autoencoder, and the model is a {model}")]
+    #[error("predictor {predictor:?} needs {needs}, and the model is a {model}")]
     Unsupported {
         /// The predictor.
         predictor: String,
+        /// The kind of model that it needs, with an article.
+        needs: &'static str,
         /// The kind of model.
         model: String,
     },

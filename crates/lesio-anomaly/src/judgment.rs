@@ -36,6 +36,7 @@ pub enum Judgment {
 #[non_exhaustive]
 pub enum Incomparable {
     /// It has no score: it has no foreground, or so little that filters and the network's grid leave nothing of it.
+    /// Also for a map that was changed to hold NaN.
     NoScore,
     /// The normal subjects have another resolution, or another extent through the slices.
     Calibration(CalibrationDoubt),

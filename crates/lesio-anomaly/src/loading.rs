@@ -7,6 +7,7 @@ use std::sync::Arc;
 use lesio_nn::{Device, ParameterSet, Precision};
 use serde_json::Value;
 
+use crate::catalogue::PredictorName;
 use crate::model::{Model, OwnModel};
 use crate::own_name::OwnName;
 use crate::predictor::Predictor;
@@ -62,16 +63,19 @@ impl Loading {
         self
     }
 
-    /// Registers a function that makes the predictor of a name for the localizer's model.
+    /// Registers a function that makes the predictor of a name for the localizer's model. A file is not loaded if the
+    /// predictor has another name.
     ///
     /// # Errors
-    /// [`SettingError`](lesio_settings::SettingError) as [`OwnName::new`].
+    /// [`SettingError`](lesio_settings::SettingError) as [`PredictorName::own`].
     pub fn predictor(
         mut self,
         name: &str,
         make: impl Fn(&Model) -> Result<Arc<dyn Predictor>, OwnError> + Send + Sync + 'static,
     ) -> Result<Self, lesio_settings::SettingError> {
-        self.predictors.insert(OwnName::new(name)?, Arc::new(make));
+        if let PredictorName::Own(name) = PredictorName::own(name)? {
+            self.predictors.insert(name, Arc::new(make));
+        }
         Ok(self)
     }
 

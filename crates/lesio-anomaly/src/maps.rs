@@ -239,7 +239,7 @@ impl<'a> ScanMaps<'a> {
         };
         let order: Vec<usize> =
             (0..scan.channels()).map(|channel| place(channel).unwrap_or(channel)).collect();
-        Ok(reconstruction.outside(foreground, scan, &order))
+        Ok(reconstruction.outside(foreground, scan, &order)?)
     }
 
     /// One slice of a channel of the reconstruction inside the foreground, in the orientation of [`Scan::slice`];

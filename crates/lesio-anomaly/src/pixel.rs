@@ -67,12 +67,18 @@ impl PixelError {
         let of = |distance: fn(f32) -> f32| x.iter().zip(y.iter()).map(|(x, y)| distance(x - y)).collect();
         Ok(match self.distance {
             Distance::Absolute => of(f32::abs),
-            Distance::Positive => of(|difference| difference.max(0.0)),
-            Distance::Negative => of(|difference| (-difference).max(0.0)),
+            Distance::Positive => of(positive_part),
+            Distance::Negative => of(|difference| positive_part(-difference)),
             Distance::Squared => of(|difference| difference * difference),
             Distance::Structural => dissimilarity([x, &y], self.range, shape.height, shape.width),
         })
     }
+}
+
+/// The difference, or 0 if it is negative. What is not finite stays so and is an error of the map: 0 would be the most
+/// normal score, and `f32::max` makes it of NaN, too.
+fn positive_part(difference: f32) -> f32 {
+    if difference.is_finite() { difference.max(0.0) } else { difference.abs() }
 }
 
 impl Predictor for PixelError {
@@ -152,5 +158,18 @@ impl Predictor for PixelIntensity {
 
     fn score_channels(&self, pass: &SharedPass<'_>) -> Result<Option<Vec<f32>>, PredictError> {
         Ok(Some(pass.images().values().to_vec()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_that_is_not_finite_is_no_score_of_0() {
+        assert_eq!([1.5, 0.0, -0.0, -2.0].map(positive_part), [1.5, 0.0, 0.0, 0.0]);
+        for broken in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            assert!(!positive_part(broken).is_finite() && !positive_part(-broken).is_finite(), "{broken}");
+        }
     }
 }

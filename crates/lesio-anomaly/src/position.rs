@@ -194,6 +194,11 @@ impl PositionCalibration {
         self.predictors.is_empty()
     }
 
+    /// Drops the normal scores of a predictor.
+    pub(crate) fn remove(&mut self, predictor: PredictorName) {
+        self.predictors.remove(&predictor);
+    }
+
     /// Whether all positions are on a grid of `[height, width]`.
     pub(crate) fn fits(&self, grid: [usize; 2]) -> bool {
         self.predictors.values().all(|normals| normals.shape[1..] == grid)

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use lesio_image::{
-    ImageError, Interpolation, Plane, ResampleError, Volume, erode_spaced, label_volume,
-    median_filter_in_place, resample_plane, resample_volume,
+    FilterError, ImageError, Interpolation, Plane, ResampleError, Volume, check_finite, erode_spaced,
+    label_volume, median_filter_in_place, resample_plane, resample_volume,
 };
 use lesio_settings::{SettingError, in_range, require, setters};
 use ndarray::{Array3, ArrayRef3, ArrayView2, Axis};
@@ -60,9 +60,8 @@ const SAME_LENGTH: f64 = 1e-6;
 #[non_exhaustive]
 #[serde(default)]
 pub struct PostProcessing {
-    /// The unit of the lengths below. Default [`LengthUnit::Physical`]; a document without this field is of version 1,
-    /// which had only [`LengthUnit::ImagePixels`].
-    #[serde(default = "LengthUnit::of_version_1")]
+    /// The unit of the lengths below. Default [`LengthUnit::Physical`]. Model files of version 1 do not state it;
+    /// theirs is [`LengthUnit::ImagePixels`].
     pub unit: LengthUnit,
     /// The treatment of negative values. Default [`NegativeValues::Keep`].
     pub negative: NegativeValues,
@@ -89,12 +88,6 @@ pub enum LengthUnit {
     /// Voxels of the image, regardless of their size, as in model files of version 1. A calibration is then valid only
     /// for images of the resolution of the calibration subjects.
     ImagePixels,
-}
-
-impl LengthUnit {
-    fn of_version_1() -> Self {
-        Self::ImagePixels
-    }
 }
 
 /// The treatment of the negative values of a map.
@@ -188,6 +181,8 @@ impl PostProcessing {
         let (mut lengths, spacing) = ([0.0; 3], self.voxel_spacing(axes, resolution));
         axes.into_iter().zip(self.median).for_each(|(axis, length)| lengths[axis] = length);
         if self.negative == NegativeValues::Zero {
+            // The median checks it, too, but after NaN would have become 0.
+            check_finite(map.data()).map_err(FilterError::from)?;
             map.data_mut().mapv_inplace(|value| value.max(0.0));
         }
         let geometry = *map.geometry();
@@ -389,10 +384,12 @@ pub(crate) fn lowest_within(values: &ArrayRef3<f32>, inside: &ArrayRef3<bool>) -
     if lowest.is_finite() { lowest } else { 0.0 }
 }
 
-/// The highest value of a map inside a mask; negative infinity if the mask is empty or all values are NaN.
+/// The highest value of a map inside a mask; NaN if one of them is, and negative infinity if the mask is empty.
 pub(crate) fn highest_within(values: &ArrayRef3<f32>, inside: &ArrayRef3<bool>) -> f32 {
-    let higher =
-        |highest: f32, value: &f32, &inside: &bool| if inside { highest.max(*value) } else { highest };
+    // `f32::max` would forget a NaN.
+    let higher = |highest: f32, value: &f32, &inside: &bool| {
+        if !inside || highest.is_nan() || *value <= highest { highest } else { *value }
+    };
     ndarray::Zip::from(values).and(inside).fold(f32::NEG_INFINITY, higher)
 }
 
@@ -655,13 +652,32 @@ mod tests {
     }
 
     #[test]
-    fn documents_without_a_unit_are_of_version_1() {
-        let old = r#"{"negative":"zero","median":[3,5,5],"erosion":4.0,"smallest":8}"#;
-        let old: PostProcessing = serde_json::from_str(old).unwrap();
-        assert_eq!((old.unit, old.median, old.smallest), (LengthUnit::ImagePixels, [3.0, 5.0, 5.0], 8.0));
-        let new = PostProcessing::default();
-        let text = serde_json::to_string(&new).unwrap();
-        assert_eq!(serde_json::from_str::<PostProcessing>(&text).unwrap(), new);
+    fn what_a_document_does_not_state_is_the_default() {
+        let read = |text: &str| serde_json::from_str::<PostProcessing>(text).unwrap();
+        let default = PostProcessing::default();
+        assert_eq!((read("{}"), read("{}").validate()), (default.clone(), Ok(())));
+        assert_eq!(read(r#"{"erosion":4.0}"#), default.clone().erosion(4.0));
+        let mut pixels = default.clone().median(3.0, 5.0, 5.0);
+        pixels.unit = LengthUnit::ImagePixels;
+        for filters in [default, pixels] {
+            assert_eq!(read(&serde_json::to_string(&filters).unwrap()), filters);
+        }
+    }
+
+    #[test]
+    fn the_highest_score_of_a_map_with_nan_is_nan() {
+        let inside = Array3::from_elem((2, 3, 2), true);
+        let mut map = Array3::from_shape_fn((2, 3, 2), |(i, j, k)| (6 * i + 2 * j + k) as f32 - 20.0);
+        assert_eq!(highest_within(&map, &inside), -9.0);
+        for place in [[0, 0, 0], [1, 0, 1], [1, 2, 1]] {
+            let before = std::mem::replace(&mut map[place], f32::NAN);
+            assert!(highest_within(&map, &inside).is_nan(), "{place:?}");
+            let mut others = inside.clone();
+            others[place] = false;
+            assert!(highest_within(&map, &others) <= -9.0);
+            map[place] = before;
+        }
+        assert_eq!(highest_within(&map, &inside.mapv(|_| false)), f32::NEG_INFINITY);
     }
 
     #[test]
@@ -702,10 +718,15 @@ mod tests {
                 "{shape:?}"
             );
         }
-        for filters in [filters, PostProcessing::none()] {
-            let bad = volume(Array3::from_elem((3, 3, 3), f32::NAN));
-            let filtered = filters.apply(&bad, &everywhere(&bad), Plane::Axial);
-            assert!(matches!(filtered, Err(PredictError::Filter(_))));
+        let mut positive = filters.clone();
+        positive.negative = NegativeValues::Zero;
+        for filters in [filters, PostProcessing::none(), positive] {
+            for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                let mut bad = volume(Array3::zeros((3, 3, 3)));
+                bad.data_mut()[[1, 2, 0]] = value;
+                let filtered = filters.apply(&bad, &everywhere(&bad), Plane::Axial);
+                assert!(matches!(filtered, Err(PredictError::Filter(_))), "{value}, {filters:?}");
+            }
             let empty = volume(Array3::zeros((0, 3, 3)));
             let filtered = filters.apply(&empty, &everywhere(&empty), Plane::Axial);
             assert!(matches!(filtered, Err(PredictError::Filter(_))));

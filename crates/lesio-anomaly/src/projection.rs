@@ -231,7 +231,8 @@ impl Projection {
         Ok(distances)
     }
 
-    /// Projects images `[n, c, h, w]`, one trace each.
+    /// Projects images `[n, c, h, w]`, one trace each. Where the model gives values that are not finite, a projection
+    /// ends, and the projected image and its reconstruction are NaN.
     ///
     /// # Errors
     /// Images that do not fit the model, or a failure of the device.
@@ -335,6 +336,13 @@ impl<'a> Path<'a> {
         self.gradient.clear();
         self.gradient.extend_from_slice(gradient);
         self.finished = config.stop.is_some_and(|stop| rec <= stop);
+        // No step leads from such a point: an image of which the model says nothing would seem to need no change.
+        let is_finite = |values: &[f32]| values.iter().all(|value| value.is_finite());
+        if !(energy.is_finite() && is_finite(mean) && is_finite(gradient)) {
+            self.trace.projected.fill(f32::NAN);
+            self.trace.reconstruction.fill(f32::NAN);
+            self.finished = true;
+        }
     }
 
     /// Proposes the next point from the current one.

@@ -72,7 +72,7 @@ fn predictors_of_a_trained_denoiser() {
                 assert!(name.is_served_by(&model));
                 check(&own, &images, planted(name));
             }
-            Err(PredictError::Unsupported { predictor, model: kind }) => {
+            Err(PredictError::Unsupported { predictor, model: kind, .. }) => {
                 assert!(!name.is_served_by(&model));
                 assert_eq!((predictor.as_str(), kind.as_str()), (name.as_str(), "denoiser"));
             }
@@ -157,16 +157,16 @@ fn a_predictor_of_ones_own_keeps_its_obligations() {
     check(&OwnPredictor(vae()), &head_images(200..204), Some(0.5));
 }
 
-/// A model whose reconstruction is another than its decoder's is found.
+/// A model whose reconstruction is another than its decoder's is found, and one that has none.
 #[test]
 fn a_model_that_breaks_an_obligation_is_found() {
-    struct Twisted(Arc<FromCandle<Linear>>);
+    struct Twisted(Arc<FromCandle<Linear>>, f32);
     impl Reconstructor for Twisted {
         fn image_shape(&self) -> Shape {
             self.0.image_shape()
         }
         fn reconstruct(&self, images: ImageBatch<'_>) -> Result<Vec<f32>, ModelError> {
-            Ok(self.0.reconstruct(images)?.into_iter().map(|value| value + 0.1).collect())
+            Ok(self.0.reconstruct(images)?.into_iter().map(|value| value + self.1).collect())
         }
     }
     impl VariationalModel for Twisted {
@@ -184,8 +184,10 @@ fn a_model_that_breaks_an_obligation_is_found() {
             self.0.gradients(images, requested)
         }
     }
-    let broken = conformance::check_model(&Twisted(linear()), small_images(2).batch()).unwrap();
-    assert!(broken.iter().any(|text| text.contains("reconstruction")), "{broken:?}");
+    for offset in [0.1, f32::NAN] {
+        let broken = conformance::check_model(&Twisted(linear(), offset), small_images(2).batch()).unwrap();
+        assert!(broken.iter().any(|text| text.contains("reconstruction")), "{offset}: {broken:?}");
+    }
 }
 
 /// A model of convolutions and matrix products by candle, as candle-nn's layers compute them, right or wrong in one way.

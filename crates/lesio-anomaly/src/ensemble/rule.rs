@@ -78,7 +78,7 @@ impl EnsembleConfig {
     /// Combines the maps of members, each with its normal scores of the same stage: raw maps with raw normal scores,
     /// post-processed maps with post-processed ones.
     ///
-    /// NaN in any map is NaN in the result.
+    /// What is not finite in any map is NaN in the result.
     ///
     /// # Errors
     /// No members, maps of different shapes, or a rule for another number of members.
@@ -149,7 +149,8 @@ impl EnsembleConfig {
     /// A member's score on the common scale.
     pub(crate) fn scaled(&self, normals: &NormalScores, score: f32) -> f64 {
         match (&self.rule, self.scale) {
-            _ if score.is_nan() => f64::NAN,
+            // The surprise at negative infinity would be 0, that of a normal score.
+            _ if !score.is_finite() => f64::NAN,
             (EnsembleRule::RankAverage, _) | (_, MemberScale::Surprise) => normals.surprise(score),
             (_, MemberScale::Deviations) => normals.deviations(score),
         }

@@ -82,8 +82,12 @@ fn extreme_scores_stay_finite_and_apart() {
         let (far, farther) = (combined(rule.clone(), [1e4; 4]), combined(rule, [2e4; 4]));
         assert!(far.is_finite() && farther > far);
     }
-    assert!(combined(EnsembleRule::Maximum, [0.5, f32::NAN, 0.2, 0.1]).is_nan());
-    assert!(combined(EnsembleRule::Maximum, [f32::NAN, 0.5, 0.2, 0.1]).is_nan());
+    for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        for rule in [EnsembleRule::Maximum, EnsembleRule::Product, EnsembleRule::RankAverage] {
+            assert!(combined(rule.clone(), [0.5, value, 0.2, 0.1]).is_nan(), "{rule:?} {value}");
+            assert!(combined(rule.clone(), [value, 0.5, 0.2, 0.1]).is_nan(), "{rule:?} {value}");
+        }
+    }
 }
 
 #[test]

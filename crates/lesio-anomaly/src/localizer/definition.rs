@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use lesio_image::{FittedPreprocessing, PreprocessError, ScanError, SlicePosition};
+use lesio_image::{FittedPreprocessing, ScanError, SlicePosition};
 use lesio_nn::{Device, Precision};
 use lesio_vae::BuildError;
 use serde::{Deserialize, Serialize};
@@ -234,6 +234,23 @@ impl Localizer {
     fn drop_calibration(&mut self) {
         self.document.calibration = Calibration::new();
         self.document.chosen = None;
+        self.drop_ensemble();
+    }
+
+    /// Drops everything that was made from the maps of one predictor.
+    fn drop_predictor(&mut self, name: PredictorName) {
+        self.document.calibration.remove(name);
+        self.position_normals.remove(name);
+        self.document.chosen.take_if(|chosen| chosen.predictor == name);
+        let ensemble = self.document.ensemble.as_ref();
+        if ensemble.is_some_and(|ensemble| ensemble.predictors_of(0).contains(&name)) {
+            // It holds the normal scores of its members.
+            self.drop_ensemble();
+            self.drop_predictor(PredictorName::Ensemble);
+        }
+    }
+
+    fn drop_ensemble(&mut self) {
         self.document.ensemble = None;
         self.document.others.clear();
         self.others.clear();
@@ -270,7 +287,7 @@ impl Localizer {
     /// name. Without names, any order is accepted.
     ///
     /// # Errors
-    /// [`PredictError::Preprocess`] for another number of names than channels, and for a name that occurs twice.
+    /// [`PredictError::ChannelNames`] for another number of names than channels, and for a name that occurs twice.
     pub fn with_channel_names(
         mut self,
         names: impl IntoIterator<Item = impl Into<String>>,
@@ -278,12 +295,12 @@ impl Localizer {
         let names: Vec<String> = names.into_iter().map(Into::into).collect();
         let (found, expected) = (names.len(), self.model.image_shape().channels);
         if !names.is_empty() && found != expected {
-            return Err(PreprocessError::from(ScanError::Names { found, expected }).into());
+            return Err(PredictError::ChannelNames(ScanError::Names { found, expected }));
         }
         if let Some(name) =
             names.iter().enumerate().find_map(|(k, name)| names[..k].contains(name).then_some(name))
         {
-            return Err(PreprocessError::from(ScanError::Repeated { name: name.clone() }).into());
+            return Err(PredictError::ChannelNames(ScanError::Repeated { name: name.clone() }));
         }
         self.document.channels = names;
         Ok(self)
@@ -309,15 +326,19 @@ impl Localizer {
     }
 
     /// Adds a user-defined predictor. Like built-in ones, it takes part in calibration, ensembles, selection and
-    /// saving.
+    /// saving. In place of another predictor of its name, it drops what is valid only for the old maps: the normal
+    /// scores of this name, also those by position, the selected predictor if it has this name, and an ensemble with
+    /// such a member, with the ensemble's own normal scores and selection.
     ///
     /// # Errors
     /// [`PredictError::Setting`] for an invalid name, see [`PredictorName::own`].
     pub fn with_predictor(mut self, own: Arc<dyn Predictor>) -> Result<Self, PredictError> {
-        match PredictorName::own(&own.name())? {
-            PredictorName::Own(name) => self.own.insert(name, own),
-            _ => None,
-        };
+        let name = PredictorName::own(&own.name())?;
+        if let PredictorName::Own(key) = name
+            && self.own.insert(key, own).is_some()
+        {
+            self.drop_predictor(name);
+        }
         Ok(self)
     }
 

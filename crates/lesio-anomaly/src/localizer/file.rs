@@ -38,12 +38,17 @@ impl Localizer {
     /// user-defined model or predictor for which `loading` has no function.
     pub fn load_with(path: impl AsRef<Path>, loading: &Loading) -> Result<Self, LoadError> {
         let path = path.as_ref();
-        let load = |version| model_file::load(path, KIND, version, model_file::DEFAULT_LIMIT);
-        let (tensors, mut document): (ParameterSet, Document) = match load(VERSION) {
+        let load = |version| model_file::load::<Document>(path, KIND, version, model_file::DEFAULT_LIMIT);
+        let (tensors, mut document) = match load(VERSION) {
             Err(other @ LoadError::Kind { .. }) => match load(VERSION_IN_PIXELS) {
                 // Neither version: the error names the newest.
                 Err(LoadError::Kind { .. }) => return Err(other),
-                loaded => loaded?,
+                loaded => {
+                    let (tensors, mut document) = loaded?;
+                    // Such a file does not state the unit.
+                    document.postprocessing.unit = LengthUnit::ImagePixels;
+                    (tensors, document)
+                }
             },
             loaded => loaded?,
         };
@@ -95,6 +100,12 @@ impl Localizer {
             .map_err(|error| refused(error.to_string()))?;
         for (name, make) in loading.predictor_makers() {
             let own = make(&made.model).map_err(|error| refused(format!("predictor {name}: {error}")))?;
+            let found = own.name();
+            if found != name.as_str() {
+                return Err(refused(format!(
+                    "predictor {name}: its function makes one with the name {found:?}"
+                )));
+            }
             made.own.insert(name, own);
         }
         document.settings.validate().map_err(|error| refused(error.within("settings").to_string()))?;
@@ -109,7 +120,8 @@ impl Localizer {
         let made = made.with_settings(document.settings).with_postprocessing(document.postprocessing);
         let made = made.with_position_normals(normals).map_err(|error| refused(error.to_string()))?;
         let made = made.with_calibration(document.calibration);
-        let made = made.with_channel_names(document.channels).map_err(|error| refused(error.to_string()))?;
+        let made =
+            made.with_channel_names(document.channels).map_err(|error| refused(with_source(&error)))?;
         let missing = made.unknown_predictors();
         if !missing.is_empty() {
             let names = missing.join(", ");

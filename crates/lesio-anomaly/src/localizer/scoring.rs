@@ -111,8 +111,8 @@ impl Localizer {
 
     /// Judges whether a scan that this localizer scored contains an anomaly: compares the highest post-processed score of a
     /// predictor inside the foreground with those of the calibration subjects. `level`, 0 to 1, is the probability of a
-    /// false alarm for a normal subject. A scan without foreground, and one of another resolution or extent than the
-    /// calibration subjects ([`ScoredScan::doubt`]), are [`Judgment::Incomparable`].
+    /// false alarm for a normal subject. A scan without foreground or with a score of NaN, and one of another resolution
+    /// or extent than the calibration subjects ([`ScoredScan::doubt`]), are [`Judgment::Incomparable`].
     ///
     /// # Errors
     /// [`PredictError::NotCalibrated`], [`PredictError::Setting`] for the level, [`PredictError::NotScored`] if the scan was

@@ -4,6 +4,7 @@
 
 mod ensembles;
 mod later_versions;
+mod own_predictors;
 
 use std::sync::{Arc, OnceLock};
 
@@ -818,6 +819,61 @@ fn models_and_predictors_of_ones_own_come_back_by_their_functions() {
     assert!(matches!(unknown, Err(PredictError::NotRegistered { predictor }) if predictor == "other"));
     let unfit = made.score(&scan(&volume(30)), &[PredictorName::GradKl]);
     assert!(matches!(unfit, Err(PredictError::Unsupported { model, .. }) if model.contains("mean")));
+}
+
+/// Every error states what is wrong, and none repeats its cause.
+#[test]
+fn errors_of_models_and_channels_state_the_cause_once() {
+    use std::error::Error;
+
+    /// Always fails.
+    struct Failing;
+    impl Reconstructor for Failing {
+        fn image_shape(&self) -> Shape {
+            Shape::new(1, GRID[0], GRID[1])
+        }
+        fn reconstruct(&self, _: ImageBatch<'_>) -> Result<Vec<f32>, ModelError> {
+            Err(ModelError::own("out of paint"))
+        }
+    }
+    let chain = |error: PredictError| {
+        let mut said = vec![error.to_string()];
+        let mut source = error.source();
+        while let Some(error) = source {
+            said.push(error.to_string());
+            source = error.source();
+        }
+        said
+    };
+    let own = OwnModel::reconstructor("failing", Arc::new(Failing)).unwrap();
+    let own = Localizer::new(own.into(), localizer().preprocessing().clone(), Provenance::default()).unwrap();
+    let said = |localizer: &Localizer, name| chain(localizer.score(&scan(&volume(30)), &[name]).unwrap_err());
+    assert_eq!(
+        said(&own, PredictorName::PixelL1),
+        ["the model gave no result", "the model could not be computed", "out of paint"]
+    );
+    for (localizer, name, words) in [
+        (
+            &localizer(),
+            PredictorName::AnomalyLogit,
+            "needs a model that segments anomalies, and the model is a var",
+        ),
+        (
+            &own,
+            PredictorName::GradKl,
+            "needs a variational autoencoder, and the model is a model \"failing\"",
+        ),
+    ] {
+        let said = said(localizer, name);
+        assert!(said.len() == 1 && said[0].contains(words), "{said:?}");
+    }
+
+    let two = ["the names of the channels do not fit the model", "2 names given for 1 channel"];
+    let error = own.clone().with_channel_names(["a", "b"]).unwrap_err();
+    assert!(matches!(error, PredictError::ChannelNames(_)));
+    assert_eq!(chain(error), two);
+    let error = with_document(|e| e["document"]["channels"] = serde_json::json!(["a", "b"]));
+    assert!(error.to_string().contains(&two.join(": ")), "{error}");
 }
 
 #[test]
