@@ -119,6 +119,34 @@ mod tests {
         assert_eq!(placement.to_image(&grid, -1.0).unwrap(), plane);
     }
 
+    /// The padding about an image has no part in what comes back, and a ramp moves by less than the pixels of the grid.
+    #[test]
+    fn padding_does_not_reach_into_the_image() {
+        for (size, grid, spacing, limit) in [
+            // Enlarged, also with pixels of other proportions.
+            ([37, 53], [64, 64], [1.0, 1.0], 0.3),
+            ([11, 20], [64, 64], [3.0, 1.0], 0.2),
+            ([11, 30], [64, 48], [3.0, 1.0], 0.22),
+            // Reduced.
+            ([53, 90], [32, 48], [1.0, 1.0], 1.0),
+            ([100, 70], [32, 32], [1.0, 1.0], 2.0),
+        ] {
+            let placement = GridFit::new(grid).place(size, spacing).unwrap();
+            let plane = Array2::from_shape_fn(size, |(r, c)| 100.0 + r as f32 + 0.5 * c as f32);
+            let back = |padding: f32| {
+                let map = placement.to_grid(&plane, padding).unwrap();
+                assert!(map.iter().any(|&value| value == padding), "{size:?} fills {grid:?}");
+                placement.to_image(&map, -1.0).unwrap()
+            };
+            let found = back(0.0);
+            for ((row, column), &value) in found.indexed_iter() {
+                let off = (value - plane[[row, column]]).abs();
+                assert!(off < limit, "{size:?} on {grid:?}, row {row}, column {column}: {off}");
+            }
+            assert_eq!(back(f32::INFINITY), found);
+        }
+    }
+
     #[test]
     fn empty_sides_and_bad_spacing_are_refused() {
         assert!(GridFit::new([0, 4]).place([4, 4], [1.0, 1.0]).is_err());
@@ -138,6 +166,26 @@ mod tests {
             let kept = back.iter().filter(|v| **v != -1.0).count();
             prop_assert_eq!(kept, height.min(grid.0) * width.min(grid.1));
             prop_assert!(back.iter().zip(&plane).all(|(b, p)| *b == -1.0 || b == p));
+        }
+
+        #[test]
+        fn a_constant_comes_back_constant_up_to_the_border(
+            size in (1_usize..40, 1_usize..40), grid in (1_usize..40, 1_usize..40), ratio in 0.3_f64..3.0,
+            resize in prop::sample::select(vec![Resize::CropPad, Resize::Contain, Resize::Stretch]),
+            interpolation in prop::sample::select(vec![Interpolation::Nearest, Interpolation::Linear]),
+        ) {
+            let fit = GridFit::new([grid.0, grid.1]).resize(resize).interpolation(interpolation);
+            let placement = fit.place([size.0, size.1], [ratio, 1.0]).unwrap();
+            let map = placement.to_grid(&Array2::from_elem(size, 4.25), -100.0).unwrap();
+            // An image that is thinner than a grid pixel may have the center of none.
+            prop_assume!(map.iter().any(|&value| value == 4.25));
+            let back = placement.to_image(&map, -1.0).unwrap();
+            let mask = placement.mask_to_grid(&Array2::from_elem(size, true)).unwrap();
+            let mask = placement.mask_to_image(&mask).unwrap();
+            for (&value, &inside) in back.iter().zip(&mask) {
+                prop_assert_eq!(value, if inside { 4.25 } else { -1.0 });
+                prop_assert!(inside || resize == Resize::CropPad);
+            }
         }
     }
 }

@@ -18,6 +18,9 @@ const MAX_PIXELS: usize = 1 << 30;
 /// is `scale` image pixels wide. Where all scales are 1 and all offsets whole, nothing is
 /// interpolated: [`Placement::to_image`] gives back exactly what [`Placement::to_grid`] took, with
 /// the stated fill in what was cropped.
+///
+/// Grid pixels with their center beyond the image are padding: they have no part in what comes back, and the nearest
+/// grid pixels in the image stand for them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "PlacementParts", into = "PlacementParts")]
 pub struct Placement {
@@ -140,7 +143,8 @@ impl Placement {
         Ok(pick(mask, &self.grid_axes(Interpolation::Nearest), self.parts.grid))
     }
 
-    /// A mask `(row, column)` of the grid's size on the image, by nearest pixels; `false` beyond the grid.
+    /// A mask `(row, column)` of the grid's size on the image, by the nearest pixels that are not padding; `false`
+    /// beyond the grid.
     ///
     /// # Errors
     /// [`ImageError::ShapeMismatch`] for a mask of another size.
@@ -157,7 +161,9 @@ impl Placement {
     fn image_axes(&self, interpolation: Interpolation) -> [AxisMap; 2] {
         let PlacementParts { image, grid, scale, origin, .. } = self.parts;
         std::array::from_fn(|a| {
-            AxisMap::new(grid[a], image[a], 1.0 / scale[a], -origin[a] / scale[a], interpolation)
+            let (back, begin) = (1.0 / scale[a], -origin[a] / scale[a]);
+            let inside = AxisMap::outputs_inside(image[a], grid[a], scale[a], origin[a]);
+            AxisMap::of_part(grid[a], inside, image[a], back, begin, interpolation)
         })
     }
 }
@@ -226,6 +232,21 @@ mod tests {
                 let seen = gr >= 0 && (gr as usize) < grid_height && gc >= 0 && (gc as usize) < grid_width;
                 if seen { prop_assert_eq!(value, plane[[r, c]]) } else { prop_assert!(value.is_nan()) }
             }
+        }
+
+        #[test]
+        fn of_an_image_that_fills_the_grid_every_pixel_has_its_part(
+            image in (1_usize..40, 1_usize..40), grid in (1_usize..40, 1_usize..40), seed in 0_usize..1000,
+            interpolation in prop::sample::select(vec![Interpolation::Nearest, Interpolation::Linear]),
+        ) {
+            let (image, grid) = ([image.0, image.1], [grid.0, grid.1]);
+            let scale = std::array::from_fn(|a| image[a] as f64 / grid[a] as f64);
+            let placement = Placement::new(image, grid, scale, [0.0; 2], interpolation).unwrap();
+            let map = Array2::from_shape_fn(grid, |(r, c)| ((r * 31 + c * 57 + seed) % 23) as f32 / 7.0);
+            let axes: [AxisMap; 2] = std::array::from_fn(|a| {
+                AxisMap::new(grid[a], image[a], 1.0 / scale[a], 0.0, interpolation)
+            });
+            prop_assert_eq!(placement.to_image(&map, 0.0).unwrap(), apply_axes(&map, &axes, 0.0));
         }
 
         #[test]

@@ -178,22 +178,35 @@ impl AxisMap {
         origin: f64,
         interpolation: Interpolation,
     ) -> Self {
+        Self::of_part(source, 0..source, output, scale, origin, interpolation)
+    }
+
+    /// Like [`AxisMap::new`], of a source that holds values in a part of its pixels only: no other pixel has weight,
+    /// and the border pixels of the part are repeated beyond it. An empty part stands for the whole source.
+    pub(crate) fn of_part(
+        source: usize,
+        part: Range<usize>,
+        output: usize,
+        scale: f64,
+        origin: f64,
+        interpolation: Interpolation,
+    ) -> Self {
         let mut map = Self { taps: Vec::with_capacity(output), weights: Vec::new() };
-        let last = source.saturating_sub(1) as f64;
+        let part = if part.is_empty() { 0..source } else { part };
+        let borders = [part.start as f64, part.end.saturating_sub(1) as f64];
         for index in 0..output {
-            let center = origin + (index as f64 + 0.5) * scale;
+            let center = center_of(index, scale, origin);
             let begin = map.weights.len();
             let mut first = 0;
-            // Rounding must not push the border pixel of a whole-axis map out.
-            if source > 0 && center >= -1e-6 && center <= source as f64 + 1e-6 {
+            if reaches(source, center) {
                 match interpolation {
                     Interpolation::Nearest => {
-                        first = center.floor().clamp(0.0, last) as usize;
+                        first = center.floor().clamp(borders[0], borders[1]) as usize;
                         map.weights.push(1.0);
                     }
                     Interpolation::Linear => {
                         let width = scale.max(1.0);
-                        first = map.push_box(center - 0.5 * width, width, last);
+                        first = map.push_box(center - 0.5 * width, width, borders);
                     }
                 }
             }
@@ -202,8 +215,18 @@ impl AxisMap {
         map
     }
 
-    /// Weights of the box of `width` that begins at `low`; returns the first pixel of positive weight.
-    fn push_box(&mut self, low: f64, width: f64, last: f64) -> usize {
+    /// The outputs of [`AxisMap::new`] that have a source.
+    pub(crate) fn outputs_inside(source: usize, output: usize, scale: f64, origin: f64) -> Range<usize> {
+        let is_inside = |index: &usize| reaches(source, center_of(*index, scale, origin));
+        match ((0..output).find(is_inside), (0..output).rfind(is_inside)) {
+            (Some(first), Some(last)) => first..last + 1,
+            _ => 0..0,
+        }
+    }
+
+    /// Weights of the box of `width` that begins at `low`; returns the first pixel of positive weight. What lies beyond
+    /// the first and the last pixel of `borders` counts for these.
+    fn push_box(&mut self, low: f64, width: f64, borders: [f64; 2]) -> usize {
         const NEGLIGIBLE: f64 = 1e-9;
         let high = low + width;
         let mut first = None;
@@ -211,7 +234,7 @@ impl AxisMap {
         while pixel < high {
             let overlap = ((pixel + 1.0).min(high) - pixel.max(low)) / width;
             if overlap > NEGLIGIBLE {
-                let own = pixel.clamp(0.0, last) as usize;
+                let own = pixel.clamp(borders[0], borders[1]) as usize;
                 let start = *first.get_or_insert((own, self.weights.len()));
                 match self.weights.get_mut(start.1 + own - start.0) {
                     Some(weight) => *weight += overlap,
@@ -235,6 +258,17 @@ impl AxisMap {
     pub(crate) fn source(&self, output: usize) -> Option<usize> {
         self.taps.get(output).filter(|(_, range)| !range.is_empty()).map(|(first, _)| *first)
     }
+}
+
+/// Where the center of an output pixel lies in the source.
+fn center_of(index: usize, scale: f64, origin: f64) -> f64 {
+    origin + (index as f64 + 0.5) * scale
+}
+
+/// Whether a position lies on an axis of `source` pixels. Rounding must not push the border pixel of a whole-axis map
+/// out.
+fn reaches(source: usize, position: f64) -> bool {
+    source > 0 && (-1e-6..=source as f64 + 1e-6).contains(&position)
 }
 
 /// Maps every axis of an array, one after the other; outputs without source are `fill`.

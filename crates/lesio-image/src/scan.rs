@@ -5,7 +5,7 @@ use std::fmt;
 use ndarray::{Array2, Array3, Array4, ArrayView2, ArrayView3, Axis, ShapeBuilder};
 
 use crate::agreement::GridError;
-use crate::error::{ImageError, check_contrast};
+use crate::error::{ImageError, check_contrast, check_shape};
 use crate::geometry::Geometry;
 use crate::image::Image;
 use crate::volume::{Plane, Volume, upright_slice};
@@ -71,7 +71,11 @@ pub enum ScanError {
         source: GridError,
     },
     /// Another number of names than channels.
-    #[error("{found} names given for {expected} channels")]
+    #[error(
+        "{found} name{} given for {expected} channel{}",
+        if *found == 1 { "" } else { "s" },
+        if *expected == 1 { "" } else { "s" }
+    )]
     Names {
         /// How many were given.
         found: usize,
@@ -174,7 +178,7 @@ impl Scan {
         &self.data
     }
 
-    /// Number of channels, at least 1.
+    /// Number of channels: at least 1, but 0 for a picture of an image without channels, which cannot be prepared.
     #[must_use]
     pub fn channels(&self) -> usize {
         self.data.len_of(Axis(0))
@@ -263,11 +267,13 @@ impl Scan {
         upright_slice(&self.geometry, self.channel(channel)?, self.plane(plane), index)
     }
 
-    /// The values of one channel alone, axes `(i, j, k)`; of the last past it.
+    /// The values of one channel alone, axes `(i, j, k)`; of the last past it. Without voxels if there is no channel.
     #[must_use]
     pub fn into_channel(self, channel: usize) -> Array3<f32> {
-        let last = self.channels() - 1;
-        self.data.index_axis_move(Axis(0), channel.min(last))
+        match self.channels().checked_sub(1) {
+            Some(last) => self.data.index_axis_move(Axis(0), channel.min(last)),
+            None => Array3::zeros((0, 0, 0)),
+        }
     }
 
     /// Makes a volume of values on this scan's grid.
@@ -290,19 +296,33 @@ impl Scan {
 
     /// This scan inside a mask on its grid; outside of it another scan of the same shape, whose channels are taken in
     /// the order given, one for each.
-    #[must_use]
-    pub fn outside(mut self, inside: &Volume<bool>, other: &Self, order: &[usize]) -> Self {
+    ///
+    /// # Errors
+    /// [`ImageError::ShapeMismatch`] for a mask or a scan of another shape, [`ImageError::CountMismatch`] for an
+    /// order of another number of channels or with a channel that the other scan does not have.
+    pub fn outside(
+        mut self,
+        inside: &Volume<bool>,
+        other: &Self,
+        order: &[usize],
+    ) -> Result<Self, ImageError> {
+        check_shape("mask", &inside.shape(), &self.grid())?;
+        check_shape("scan", &other.grid(), &self.grid())?;
+        let counted =
+            |found: usize, expected: usize| ImageError::CountMismatch { what: "channels", found, expected };
+        if order.len() != self.channels() {
+            return Err(counted(order.len(), self.channels()));
+        }
         for (mut own, &channel) in self.data.outer_iter_mut().zip(order) {
-            let Some(other) = other.channel(channel).filter(|other| other.dim() == own.dim()) else {
-                continue;
-            };
+            let missing = || counted(other.channels(), channel.saturating_add(1));
+            let other = other.channel(channel).ok_or_else(missing)?;
             ndarray::Zip::from(&mut own).and(&other).and(inside.data()).for_each(|value, &other, &inside| {
                 if !inside {
                     *value = other;
                 }
             });
         }
-        self
+        Ok(self)
     }
 
     /// The pixels of a picture, `[channel, row, column]`.
@@ -337,9 +357,13 @@ impl From<Image<f32>> for Scan {
 }
 
 impl Scan {
-    /// The pixels of a picture, `[channel, row, column]`; the first slice of a volume along its last axis.
+    /// The pixels of a picture, `[channel, row, column]`; the first slice of a volume along its last axis, without
+    /// pixels if it has none.
     #[must_use]
     pub fn into_image(self) -> Image<f32> {
+        if self.data.len_of(Axis(3)) == 0 {
+            return Image::new(Array3::zeros((self.channels(), 0, 0)));
+        }
         let first = self.data.index_axis_move(Axis(3), 0);
         Image::new(first.permuted_axes([0, 2, 1]))
     }
@@ -381,7 +405,9 @@ mod tests {
         assert_eq!(turned.channel(0).unwrap(), volume(1).data().view());
         let error = scan.clone().with_channels(&names(&["a", "c"])).unwrap_err().to_string();
         assert!(error.contains("a, b") && error.contains("a, c"), "{error}");
-        assert!(matches!(scan.clone().with_names(["a"]), Err(ScanError::Names { found: 1, expected: 2 })));
+        let few = scan.clone().with_names(["a"]).unwrap_err();
+        assert_eq!(few.to_string(), "1 name given for 2 channels");
+        assert_eq!(few, ScanError::Names { found: 1, expected: 2 });
         assert!(matches!(scan.with_names(["a", "a"]), Err(ScanError::Repeated { .. })));
     }
 
@@ -398,5 +424,42 @@ mod tests {
         assert_eq!((mask.geometry(), mask.shape()), (scan.geometry(), scan.grid()));
         assert_eq!(mask.upright_plane(Plane::Axial, 0).unwrap(), image.channel(1).unwrap());
         assert_eq!(scan.into_image(), image);
+    }
+
+    #[test]
+    fn what_has_no_channel_or_slice_is_empty_and_no_panic() {
+        let none = Scan::from(Image::new(Array3::<f32>::zeros((0, 3, 4))));
+        assert_eq!((none.channels(), none.channel(0), none.slice(Plane::Axial, 0, 0)), (0, None, None));
+        assert!(matches!(none.check(), Err(ImageError::EmptyImage { .. })));
+        assert!(none.into_channel(0).is_empty());
+        let flat = Scan::from(Volume::new(Array3::<f32>::zeros((3, 4, 0)), Geometry::default()));
+        assert_eq!(flat.into_image().data().dim(), (1, 0, 0));
+        // Past the last channel it is the last.
+        let scan = Scan::joined(vec![volume(0), volume(1)]).unwrap();
+        assert_eq!(scan.into_channel(7), volume(1).into_data());
+    }
+
+    #[test]
+    fn outside_of_a_mask_is_the_other_scan_of_the_same_shape() {
+        let scan = |first, second| Scan::joined(vec![volume(first), volume(second)]).unwrap();
+        let (own, other) = (scan(0, 1), scan(5, 6));
+        let inside = own.placed(Array3::from_shape_fn((3, 4, 5), |(i, ..)| i == 0));
+        let mixed = own.clone().outside(&inside, &other, &[1, 0]).unwrap();
+        for (channel, there) in [(0, 6), (1, 5)] {
+            let expected = Array3::from_shape_fn((3, 4, 5), |at| match inside.data()[at] {
+                true => volume(channel).data()[at],
+                false => volume(there).data()[at],
+            });
+            assert_eq!(mixed.channel(channel).unwrap(), expected.view());
+        }
+        let refused = |inside: &Volume<bool>, other: &Scan, order: &[usize]| {
+            own.clone().outside(inside, other, order).unwrap_err().to_string()
+        };
+        let small = own.placed(Array3::from_elem((3, 4, 4), true));
+        assert_eq!(refused(&small, &other, &[0, 1]), "mask has shape [3, 4, 4], expected [3, 4, 5]");
+        let picture = Scan::from(Image::new(Array3::<f32>::zeros((2, 3, 4))));
+        assert_eq!(refused(&inside, &picture, &[0, 1]), "scan has shape [4, 3, 1], expected [3, 4, 5]");
+        assert_eq!(refused(&inside, &other, &[0]), "1 channels given, expected 2");
+        assert_eq!(refused(&inside, &other, &[0, 2]), "2 channels given, expected 3");
     }
 }

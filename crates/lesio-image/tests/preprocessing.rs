@@ -61,6 +61,29 @@ fn without_interpolation_the_way_back_is_exact() {
     }
 }
 
+/// Grids that slices do not fill are padded with 0, which has no part in what comes back.
+#[test]
+fn the_borders_of_a_padded_volume_come_back() {
+    let data =
+        Array3::from_shape_fn((20, 30, 11), |(i, j, k)| 1000.0 + i as f32 + 0.5 * j as f32 + 2.0 * k as f32);
+    let affine = [[-1.0, 0.1, 0.0, 30.0], [0.1, 1.0, 0.2, -9.0], [0.0, -0.2, 3.0, 7.0], [0.0, 0.0, 0.0, 1.0]];
+    let volume = Volume::new(data, Geometry::new(affine).unwrap());
+    for plane in [Plane::Axial, Plane::Coronal, Plane::Sagittal] {
+        // Enlarged and reduced.
+        for grid in [[64, 48], [64, 64], [16, 16]] {
+            let fitted = Preprocessing::new(grid).plane(plane).fit([] as [Scan; 0]).unwrap();
+            let prepared = fitted.prepare(&volume.clone().into()).unwrap();
+            let back = prepared.restore_map(&first_channels(&prepared), f32::NAN).unwrap();
+            // A value moves by less than the side of a grid pixel along each axis.
+            let limit = 2.0 * prepared.planes[0].placement.scale().iter().sum::<f64>() as f32;
+            for (place, value) in volume.data().indexed_iter() {
+                let off = (back.data()[place] - value).abs();
+                assert!(off < limit, "{plane:?} on {grid:?}, {place:?}: {off}, limit {limit}");
+            }
+        }
+    }
+}
+
 #[test]
 fn any_orientation_comes_back_as_it_was() {
     let volume = head(2.0, 10.0, 1.0);
@@ -257,7 +280,8 @@ fn what_cannot_be_prepared_has_a_name() {
         PreprocessError::Image(ImageError::NonFiniteVoxels { count: 1, first }) if first == [3, 4, 5]
     ));
     // In an order of voxels that is not that of the network: the index is that of the array.
-    let plain = Preprocessing::new([16, 16]).intensity(Intensity::ZScore(ZScore::plain())).fit([&good]).unwrap();
+    let plain =
+        Preprocessing::new([16, 16]).intensity(Intensity::ZScore(ZScore::plain())).fit([&good]).unwrap();
     for orientation in ["LAS", "SLP", "IAR"] {
         let mut turned = head(1.0, 0.0, 0.0).reoriented(&orientation.parse().unwrap());
         turned.data_mut()[[3, 4, 5]] = f32::NAN;
