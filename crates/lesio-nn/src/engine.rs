@@ -15,7 +15,7 @@ pub enum EngineError {
     #[error("candle could not compute the network")]
     Candle(#[from] candle_core::Error),
     /// The plan failed.
-    #[error("the plan could not compute the network")]
+    #[error(transparent)]
     Plan(#[from] crate::plan::PlanError),
     /// A slice given to the engine has another length than the network needs.
     #[error("{what} holds {found} values, expected {expected}")]
@@ -26,6 +26,16 @@ pub enum EngineError {
         found: usize,
         /// The length the network needs.
         expected: usize,
+    },
+    /// A number that stands for a class, of which there are not so many.
+    #[error("{what} holds class {found}, expected 0 to {last}")]
+    Class {
+        /// Which slice.
+        what: String,
+        /// The number.
+        found: usize,
+        /// The largest there is.
+        last: usize,
     },
     /// A network in a precision that only the CPU engine supports.
     #[error("device {device} computes only in single precision, and the network is declared in bfloat16")]

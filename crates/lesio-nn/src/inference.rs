@@ -244,3 +244,33 @@ fn kept(plans: &Mutex<Vec<Plan>>, samples: usize) -> Option<Plan> {
     let (index, _) = fits.min_by_key(|(_, plan)| plan.capacity())?;
     Some(plans.swap_remove(index))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Bias, Initialization, Layer, NetworkBuilder, Shape};
+
+    #[test]
+    fn a_wrong_length_is_told_with_both_numbers() {
+        let mut net = NetworkBuilder::new();
+        let input = net.input("x", Shape::vector(3));
+        let linear = net.layer("a", Layer::Linear { features: 2, bias: Bias::Learned }, &[input]).unwrap();
+        let network = net.finish(&[linear]).unwrap();
+        let parameters = ParameterSet::initialize(&network, Initialization::HeNormal, 1);
+        let inference = Inference::new(&network, &parameters, Differentiate::Inputs, &Device::Cpu).unwrap();
+        // In the message itself, and not again in a cause.
+        let told = |error: EngineError| {
+            assert!(std::error::Error::source(&error).is_none(), "{error:?}");
+            error.to_string()
+        };
+        let short = inference.run(&[&[0.0; 5]], 2).unwrap_err();
+        assert_eq!(told(short), "input 0 holds 5 values, expected 6");
+        let none = inference.run(&[], 1).unwrap_err();
+        assert_eq!(told(none), "0 inputs given, expected 1");
+        let mut engine = inference.run(&[&[0.0; 6]], 2).unwrap();
+        let short = engine.backward(&[&[0.0; 3]]).unwrap_err();
+        assert_eq!(told(short), "output gradient 0 holds 3 values, expected 4");
+        let early = inference.engine().backward(&[&[0.0; 4]]).unwrap_err();
+        assert_eq!(told(early), "a backward pass needs a forward pass before it");
+    }
+}

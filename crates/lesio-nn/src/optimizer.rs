@@ -9,7 +9,7 @@ const LARGEST_WARM_UP: u64 = 1 << 40;
 
 /// The schedule of the learning rate.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum Schedule {
     /// A constant rate (after the warm-up).
@@ -32,7 +32,7 @@ impl Default for Schedule {
 /// Adam (Kingma and Ba 2015, arXiv:1412.6980) with decoupled weight decay (Loshchilov and Hutter 2019).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct AdamConfig {
     /// Learning rate at its highest. 1e-12 to 1000. Default 1e-3, which suits networks of some
     /// million weights with normalized inputs.

@@ -193,7 +193,10 @@ impl Emission<'_> {
                 self.weighted(&name, Layer::TransposedConvolution(convolution), inputs, shape, &weights)?
             }
             Op::Multiply => self.builder.layer(name.as_str(), Layer::Multiply, &inputs)?,
-            Op::Power(_) | Op::Erf | Op::Exp => {
+            Op::Power(exponent) => {
+                return refuse(&format!("its exponent is {exponent}, expected 1, 2 or 3"));
+            }
+            Op::Erf | Op::Exp => {
                 return refuse(
                     "it stands alone: it is known as a part of GELU or of the sampling of a latent vector",
                 );

@@ -17,7 +17,7 @@ fn input(dims: &[i64]) -> ValueInfoProto {
     ValueInfoProto { name: "x".to_owned(), kind: Some(TypeProto { tensor: Some(tensor) }) }
 }
 
-fn node(operator: &str, inputs: &[&str], output: &str) -> NodeProto {
+pub(crate) fn node(operator: &str, inputs: &[&str], output: &str) -> NodeProto {
     NodeProto {
         op_type: operator.to_owned(),
         input: inputs.iter().map(|&name| name.to_owned()).collect(),
@@ -27,7 +27,7 @@ fn node(operator: &str, inputs: &[&str], output: &str) -> NodeProto {
     }
 }
 
-fn floats(name: &str, dims: &[i64], values: &[f32]) -> TensorProto {
+pub(crate) fn floats(name: &str, dims: &[i64], values: &[f32]) -> TensorProto {
     TensorProto {
         name: name.to_owned(),
         dims: dims.to_vec(),
@@ -56,7 +56,7 @@ fn ints(name: &str, values: &[i64]) -> AttributeProto {
     }
 }
 
-fn bytes(dims: &[i64], nodes: Vec<NodeProto>, weights: Vec<TensorProto>) -> Vec<u8> {
+pub(crate) fn bytes(dims: &[i64], nodes: Vec<NodeProto>, weights: Vec<TensorProto>) -> Vec<u8> {
     let output = ValueInfoProto { name: "y".to_owned(), kind: None };
     let graph = GraphProto {
         node: nodes,
@@ -203,6 +203,32 @@ fn attributes_out_of_range_are_errors() {
         let mut pool = node("MaxPool", &["x"], "y");
         pool.attribute = vec![ints("kernel_shape", &[2, 2]), ints(name, values)];
         assert!(error(vec![pool], vec![]).to_string().contains("MaxPool"), "{name} {values:?}");
+    }
+}
+
+/// A factor that is not whole is an error, even if the size that it makes is a whole multiple.
+#[test]
+fn factors_of_resize_are_whole() {
+    let resize = |factors: &[f32]| {
+        let mut node = node("Resize", &["x", "", "s"], "y");
+        node.attribute = vec![AttributeProto {
+            name: "mode".to_owned(),
+            s: b"linear".to_vec(),
+            kind: attribute::STRING,
+            ..AttributeProto::default()
+        }];
+        let bytes = bytes(&[1, 2, 8, 8], vec![node], vec![floats("s", &[4], factors)]);
+        OnnxModel::from_bytes(&bytes).and_then(|model| model.network(&[], None))
+    };
+    let made = resize(&[1.0, 1.0, 2.0, 2.0]).unwrap().network.output_shapes();
+    assert_eq!(made, [Shape::new(2, 16, 16)]);
+    // Sizes of 16, 8, 24 and 0.
+    for factor in [2.1, 1.1, 3.01, 0.1] {
+        let error = resize(&[1.0, 1.0, factor, factor]).unwrap_err();
+        assert!(matches!(error, OnnxError::Unsupported { .. }), "{error}");
+        let text = error.to_string();
+        let named = format!("its factors are [1.0, 1.0, {factor}, {factor}], expected whole numbers");
+        assert!(text.contains(&named) && text.contains("the Resize"), "{text}");
     }
 }
 

@@ -44,6 +44,7 @@ pub(crate) enum Op {
     Pad([[usize; 2]; 2]),
     /// From here on, operations without a layer: they occur in patterns, or in the sampling of a latent vector.
     Multiply,
+    /// A power other than the square and the cube, which are products.
     Power(f32),
     Erf,
     Exp,

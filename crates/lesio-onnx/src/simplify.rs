@@ -303,16 +303,11 @@ impl<'g> Round<'g> {
 
     /// The exponent, 2 or 3, if a node is a power of `x`.
     fn power_of(&self, id: Id, x: Id) -> Option<u32> {
-        let is_square = |id: Id| match (self.op(id), &self.graph.nodes[id].inputs[..]) {
-            (Op::Power(2.0), inputs) => inputs == [x],
-            (Op::Multiply, inputs) => inputs == [x, x],
-            _ => false,
-        };
+        let is_square = |id: Id| matches!(self.op(id), Op::Multiply) && self.graph.nodes[id].inputs == [x, x];
         if is_square(id) {
             return Some(2);
         }
         let is_cube = match (self.op(id), &self.graph.nodes[id].inputs[..]) {
-            (Op::Power(3.0), inputs) => inputs == [x],
             (Op::Multiply, &[a, b]) => (a == x && is_square(b)) || (b == x && is_square(a)),
             _ => false,
         };

@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)] // A test may.
 
 use lesio_anomaly::{
-    EnsembleConfig, EnsembleMember, EnsembleRule, Localizer, LocalizerEnsemble, Model, ModelConfig,
-    NormalScoresBuilder, PredictorName, Provenance,
+    DeclaredConfig, EnsembleConfig, EnsembleMember, EnsembleRule, Localizer, LocalizerEnsemble, Model,
+    ModelConfig, NormalScoresBuilder, PredictorName, Provenance,
 };
 use lesio_files::Existing;
 use lesio_image::{Image, Intensity, LinearScale, Preprocessing, RobustScaling, Scan};
@@ -11,7 +11,7 @@ use lesio_nn::{
     Activation, Bias, Convolution, Device, Differentiate, Engine, Inference, Initialization, Layer,
     NetworkBuilder, ParameterSet, Shape,
 };
-use lesio_onnx::{ExportConfig, ImportConfig, ImportedKind, OnnxModel, Scaling, network_to_onnx};
+use lesio_onnx::{ExportConfig, Exported, ImportConfig, ImportedKind, OnnxModel, Scaling, network_to_onnx};
 use lesio_vae::{DenoiserConfig, Latent, Likelihood, Normalization, VaeConfig, networks};
 use ndarray::Array3;
 
@@ -84,6 +84,54 @@ fn every_layer_is_written_and_read_again() {
         assert!(off <= 1e-5 * scale, "off by {off} of {scale}");
     }
     assert!(read.network.nodes().len() <= network.nodes().len(), "patterns are found again");
+}
+
+/// A server asks for inputs and outputs by name, even if layers have the same names.
+#[test]
+fn layers_do_not_take_the_names_of_outputs() {
+    let mut net = NetworkBuilder::new();
+    let image = net.input("x", Shape::new(1, 16, 16));
+    let convolution = Layer::Convolution(Convolution::new(1, 3).padding(1));
+    let first = net.layer("reconstruction", convolution.clone(), &[image]).unwrap();
+    let second = net.layer("image", convolution.clone(), &[first]).unwrap();
+    let third = net.layer("mean", Layer::Activation(Activation::Sigmoid), &[second]).unwrap();
+    let last = net.layer("anomaly_logit", convolution, &[third]).unwrap();
+    let network = net.finish(&[last]).unwrap();
+    let parameters = ParameterSet::initialize(&network, Initialization::UniformFanIn, 5);
+    let names = |bytes: &[u8]| {
+        let model = OnnxModel::from_bytes(bytes).unwrap();
+        let inputs: Vec<String> = model.inputs().map(str::to_owned).collect();
+        (inputs.join(" "), model.outputs().join(" "))
+    };
+    let own = |input: &str, output: &str| (input.to_owned(), output.to_owned());
+    for output in ["reconstruction", "image", "mean", "anomaly_logit", "mean.Sigmoid"] {
+        let bytes = network_to_onnx(&network, &parameters, "x", &[output]).unwrap();
+        assert_eq!(names(&bytes), own("x", output));
+        let bytes = network_to_onnx(&network, &parameters, "mean", &[output]).unwrap();
+        // Two tensors cannot have one name: the output gets a number, and the layer has the first one.
+        let numbered = if output == "mean" { "mean_3" } else { output };
+        assert_eq!(names(&bytes), own("mean", numbered));
+    }
+    let exported = Exported::of_networks([("net", &network)], &parameters, serde_json::json!({})).unwrap();
+    assert_eq!(names(&exported.files[0].1), own("x", "anomaly_logit"));
+
+    let config = DeclaredConfig::Reconstructor { network };
+    let own_model = localizer(ModelConfig::Declared { config }, &parameters);
+    let exported = ExportConfig::default().export(&own_model).unwrap();
+    let [(name, bytes)] = &exported.files[..] else { panic!("{} files", exported.files.len()) };
+    assert_eq!((name.as_str(), names(bytes)), ("reconstruction.onnx", own("image", "reconstruction")));
+    let converted = OnnxModel::from_bytes(bytes).unwrap().network(&[], None).unwrap();
+    let inference =
+        Inference::new(&converted.network, &converted.parameters, Differentiate::Nothing, &Device::Cpu)
+            .unwrap();
+    let x = values(256);
+    let found = inference.run(&[&x], 1).unwrap().output(0).to_vec();
+    let batch = lesio_nn::ImageBatch::new(&x, Shape::new(1, 16, 16)).unwrap();
+    let expected = own_model.model().reconstructor().reconstruct(batch).unwrap();
+    assert_eq!(found.len(), expected.len());
+    for (found, expected) in found.iter().zip(&expected) {
+        assert!((found - expected).abs() < 1e-5, "{found} {expected}");
+    }
 }
 
 fn localizer(config: ModelConfig, parameters: &ParameterSet) -> Localizer {

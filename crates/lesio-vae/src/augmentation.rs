@@ -13,7 +13,7 @@ use crate::turn::{Edge, Turn};
 /// normal depends on its content.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct Augmentation {
     /// Whether images are mirrored.
     pub mirror: Mirror,

@@ -1,7 +1,7 @@
 //! The configuration of a VAE.
 
 use lesio_nn::{Activation, Precision, SettingError, Shape};
-use lesio_settings::{in_range, require, setters};
+use lesio_settings::{field_defaults, in_range, require, setters};
 use serde::{Deserialize, Serialize};
 
 use crate::likelihood::Likelihood;
@@ -21,6 +21,7 @@ use crate::likelihood::Likelihood;
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
+#[serde(deny_unknown_fields)]
 pub struct VaeConfig {
     /// Channels of an image, 1 to 1024.
     pub channels: usize,
@@ -29,15 +30,20 @@ pub struct VaeConfig {
     /// Columns of an image, up to 4096; divisible by 2 for each width.
     pub width: usize,
     /// Channels after each halving of the image, 1 to 65536 each, at most 13 of them. Default 32, 64, 128, 256.
+    #[serde(default = "VaeDefaults::widths")]
     pub widths: Vec<usize>,
     /// The latent space. Default dense with 128 dimensions.
+    #[serde(default = "VaeDefaults::latent")]
     pub latent: Latent,
     /// The distribution of pixels. Default Gaussian with standard deviation .1.
+    #[serde(default = "VaeDefaults::likelihood")]
     pub likelihood: Likelihood,
     /// Normalization after each convolution. Default none: a VAE of four halvings trains well without it, and the KL
     /// gradient is then not scaled by the statistics of the image.
+    #[serde(default = "VaeDefaults::normalization")]
     pub normalization: Normalization,
     /// The function after each convolution. Default leaky ReLU of slope .2.
+    #[serde(default = "VaeDefaults::activation")]
     pub activation: Activation,
     /// The number format of the CPU engine in training and scoring. Default single: bfloat16 is faster on processors
     /// that support it, but it rounds the values that predictors compare.
@@ -51,7 +57,7 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 
 /// The latent space of a VAE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum Latent {
     /// A vector: it describes the image as a whole, and reconstructions contain little of an anomaly.
@@ -204,6 +210,14 @@ setters!(VaeConfig {
     precision: Precision,
 });
 
+field_defaults!(VaeDefaults: VaeConfig::new(1, 16, 16) => {
+    widths: Vec<usize>,
+    latent: Latent,
+    likelihood: Likelihood,
+    normalization: Normalization,
+    activation: Activation,
+});
+
 /// Returns an error for a slope out of range.
 pub(crate) fn check_activation(activation: Activation) -> Result<(), SettingError> {
     match activation {
@@ -256,6 +270,24 @@ mod tests {
             );
         }
         assert!(matches!(networks(&base().widths([4; 7])), Err(ConfigError::Size { halvings: 7, .. })));
+    }
+
+    #[test]
+    fn documents_need_the_size_of_an_image_and_hold_nothing_unknown() {
+        let read = |text: &str| serde_json::from_str::<VaeConfig>(text);
+        let found = read(r#"{"channels":1,"height":32,"width":16}"#).unwrap();
+        assert_eq!(found, VaeConfig::new(1, 32, 16));
+        let found = read(r#"{"channels":1,"height":32,"width":16,"likelihood":"bernoulli"}"#).unwrap();
+        assert_eq!(found, VaeConfig::new(1, 32, 16).likelihood(Likelihood::Bernoulli));
+        assert!(read(r#"{"channels":1,"height":32}"#).is_err());
+        for (name, field) in [
+            ("normalisation", r#""normalisation":"group""#),
+            ("variance", r#""likelihood":{"gaussian":{"scale":0.1,"variance":0.1}}"#),
+            ("depth", r#""latent":{"dense":{"dimensions":4,"depth":2}}"#),
+        ] {
+            let error = read(&format!(r#"{{"channels":1,"height":32,"width":16,{field}}}"#)).unwrap_err();
+            assert!(error.to_string().starts_with(&format!("unknown field `{name}`")), "{name}: {error}");
+        }
     }
 
     /// Each number alone is sound, and together no memory holds them: refused before anything is allocated.

@@ -13,7 +13,7 @@ const LARGEST_CELL: usize = 1 << 16;
 
 /// A corruption of training images; the loss compares the output with the original image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum Corruption {
     /// None: plain reconstruction.

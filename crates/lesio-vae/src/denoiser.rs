@@ -11,7 +11,7 @@ use lesio_nn::{
     Inference, Initialization, Layer, LoadError, Network, NetworkBuilder, NodeId, Objective, ParameterSet,
     SaveError, SettingError, Shape, Terms, TrainConfig, TrainingEngine, model_file,
 };
-use lesio_settings::setters;
+use lesio_settings::{field_defaults, setters};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +27,7 @@ use crate::training::{check_samples, check_shape, draw_batch, fingerprint};
 /// Configuration of a [`Denoiser`]: a U-Net of pairs of 3x3 convolutions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
+#[serde(deny_unknown_fields)]
 pub struct DenoiserConfig {
     /// Channels of an image, 1 to 1024.
     pub channels: usize,
@@ -35,17 +36,26 @@ pub struct DenoiserConfig {
     /// Columns of an image, up to 4096; divisible by 2 for each width after the first.
     pub width: usize,
     /// Channels at each resolution, finest first, 1 to 65536 each, at most 13 of them. Default 16, 32, 64, 96.
+    #[serde(default = "DenoiserDefaults::widths")]
     pub widths: Vec<usize>,
     /// Normalization after each convolution. Default by groups.
+    #[serde(default = "DenoiserDefaults::normalization")]
     pub normalization: Normalization,
     /// The function after each convolution. Default SiLU.
+    #[serde(default = "DenoiserDefaults::activation")]
     pub activation: Activation,
 }
+
+field_defaults!(DenoiserDefaults: DenoiserConfig::new(1, 16, 16) => {
+    widths: Vec<usize>,
+    normalization: Normalization,
+    activation: Activation,
+});
 
 /// The training of a [`Denoiser`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct DenoiserTraining {
     /// Epochs, batches, optimizer, patience and seed.
     pub train: TrainConfig,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// Values of `-log p` are in nats and include the distribution's constant, so likelihoods of
 /// different scale are comparable (and may be negative, since they are densities).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum Likelihood {
     /// Normal around the decoder's output with this standard deviation:

@@ -18,7 +18,7 @@ use crate::training::{CORRUPTION_SEED, check_samples, check_shape, fingerprint};
 /// The training of a [`Restorer`](crate::Restorer) or an [`AnomalySegmenter`](crate::AnomalySegmenter).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct SyntheticTraining {
     /// Epochs, batches, optimizer, patience and seed.
     pub train: TrainConfig,

@@ -13,6 +13,7 @@ use crate::synthetic::SyntheticAnomalies;
 /// Configuration of a [`Restorer`](crate::Restorer) or of an [`AnomalySegmenter`](crate::AnomalySegmenter).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
+#[serde(deny_unknown_fields)]
 pub struct TaughtConfig {
     /// The U-Net.
     pub network: DenoiserConfig,

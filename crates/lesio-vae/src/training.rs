@@ -15,7 +15,7 @@ use crate::model::{clamp_log_variance, dimension_divergence};
 /// The training of a VAE.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct VaeTraining {
     /// Epochs, batches, optimizer, patience and seed.
     pub train: TrainConfig,
@@ -36,15 +36,17 @@ setters!(VaeTraining {
 
 /// The divergence term of the loss.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum Divergence {
     /// `beta * KL`; beta rises linearly from 0 over a share of the training (Higgins et al. 2017;
     /// Bowman et al. 2016 for the warm-up).
     Beta {
-        /// The weight, 0 to 1e9.
+        /// The weight, 0 to 1e9. Default 1.
+        #[serde(default = "default_beta")]
         beta: f64,
-        /// Share of all updates until the weight is reached, 0 to 1.
+        /// Share of all updates until the weight is reached, 0 to 1. Default .1.
+        #[serde(default = "default_warm_up")]
         warm_up: f64,
     },
     /// `gamma * |KL - C|`, C rising linearly from 0 to `nats` over a share of the training (Burgess et al. 2018).
@@ -86,8 +88,16 @@ impl VaeTraining {
 impl Default for Divergence {
     /// Beta 1, reached after a tenth of the training.
     fn default() -> Self {
-        Self::Beta { beta: 1.0, warm_up: 0.1 }
+        Self::Beta { beta: default_beta(), warm_up: default_warm_up() }
     }
+}
+
+fn default_beta() -> f64 {
+    1.0
+}
+
+fn default_warm_up() -> f64 {
+    0.1
 }
 
 impl Divergence {
@@ -454,7 +464,60 @@ impl Objective<2> for VaeObjective {
 
 #[cfg(test)]
 mod tests {
+    use serde::de::DeserializeOwned;
+    use serde_json::{Value, json};
+
     use super::*;
+    use crate::{DenoiserConfig, DenoiserTraining, SyntheticAnomalies, SyntheticTraining, TaughtConfig};
+
+    /// Checks that a document with a field of this name is refused by the name, wherever in it the field stands.
+    fn refuses<T: DeserializeOwned>(name: &str, document: Value) {
+        let error = serde_json::from_value::<T>(document).map(|_| ()).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("unknown field `{name}`")), "{name}: {error}");
+    }
+
+    #[test]
+    fn misspelled_settings_are_named() {
+        refuses::<VaeTraining>("trian", json!({"trian": {}}));
+        refuses::<VaeTraining>("epoch", json!({"train": {"epoch": 7}}));
+        refuses::<VaeTraining>("shfit", json!({"augmentation": {"shfit": 3}}));
+        refuses::<VaeTraining>("warmup", json!({"divergence": {"beta": {"beta": 1.0, "warmup": 0.2}}}));
+        refuses::<VaeTraining>(
+            "cells",
+            json!({"corruption": {"coarse-noise": {"deviation": 0.2, "cells": 8}}}),
+        );
+        refuses::<DenoiserTraining>("noise", json!({"noise": {}}));
+        refuses::<SyntheticTraining>("corruption", json!({"corruption": "none"}));
+        let network = json!({"channels": 1, "height": 32, "width": 16});
+        let found: DenoiserConfig = serde_json::from_value(network.clone()).unwrap();
+        assert_eq!(found, DenoiserConfig::new(1, 32, 16));
+        let mut misspelled = network;
+        misspelled["width_s"] = json!([4]);
+        refuses::<DenoiserConfig>("width_s", misspelled);
+        let mut anomalies = json!(SyntheticAnomalies::medical());
+        anomalies["gradal"] = json!(0.5);
+        refuses::<SyntheticAnomalies>("gradal", anomalies);
+        let taught =
+            TaughtConfig::new(DenoiserConfig::new(1, 32, 16), SyntheticAnomalies::natural().own("rust", 0.5));
+        for place in [
+            "",
+            "/network",
+            "/anomalies/contents/0",
+            "/anomalies/contents/2/content/foreign",
+            "/anomalies/own/0",
+        ] {
+            let mut document = json!(taught);
+            document.pointer_mut(place).unwrap()["mirror"] = json!("both");
+            refuses::<TaughtConfig>("mirror", document);
+        }
+    }
+
+    #[test]
+    fn a_divergence_needs_its_name_alone() {
+        let read = |document: Value| serde_json::from_value::<Divergence>(document).unwrap();
+        assert_eq!(read(json!({"beta": {}})), Divergence::default());
+        assert_eq!(read(json!({"beta": {"beta": 4.0}})), Divergence::Beta { beta: 4.0, warm_up: 0.1 });
+    }
 
     #[test]
     fn settings_that_cannot_be_are_named() {

@@ -52,7 +52,8 @@ pub enum LoadError {
     Unknown {
         /// The file.
         path: PathBuf,
-        /// Where it stands, such as `preprocessing.config.intensity.reach`. Variants of enums are not part of it.
+        /// Where it stands, such as `preprocessing.config.intensity.reach`, or its name alone. Variants of enums may be
+        /// left out.
         setting: String,
     },
     /// A tensor is of another type than f32.

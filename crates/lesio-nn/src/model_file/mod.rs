@@ -237,11 +237,11 @@ fn decode_from<T: DeserializeOwned>(
         })?;
         parameters.insert(name, parameter);
     }
-    Ok((parameters, parsed(path, envelope.document)?))
+    Ok((parameters, parsed(path, &envelope.document)?))
 }
 
 /// Parses a document, none of whose settings may be ignored.
-fn parsed<T: DeserializeOwned>(path: &Path, document: serde_json::Value) -> Result<T, LoadError> {
+fn parsed<T: DeserializeOwned>(path: &Path, document: &serde_json::Value) -> Result<T, LoadError> {
     let mut unknown = None;
     let parsed = serde_ignored::deserialize(document, |ignored| {
         // Question marks stand for optional values and newtypes, which have no name.
@@ -249,10 +249,48 @@ fn parsed<T: DeserializeOwned>(path: &Path, document: serde_json::Value) -> Resu
             || ignored.to_string().split('.').filter(|part| *part != "?").collect::<Vec<_>>().join(".");
         unknown.get_or_insert_with(named);
     })
-    .map_err(|source| LoadError::Document { path: path.to_owned(), source })?;
+    .map_err(|source| match denied(&source, document) {
+        Some(setting) => LoadError::Unknown { path: path.to_owned(), setting },
+        None => LoadError::Document { path: path.to_owned(), source },
+    })?;
     match unknown {
         None => Ok(parsed),
         Some(setting) => Err(LoadError::Unknown { path: path.to_owned(), setting }),
+    }
+}
+
+/// The setting that a configuration itself refused: those that users write, too, deny unknown settings, and then there
+/// is none that serde ignores. Where it stands is only known if the document has its name once.
+fn denied(error: &serde_json::Error, document: &serde_json::Value) -> Option<String> {
+    // The text of `serde::de::Error::unknown_field`: there is no other way to learn it from serde.
+    let text = error.to_string();
+    let name = text.strip_prefix("unknown field `")?.split('`').next()?;
+    let mut places = Vec::new();
+    find_setting(document, name, "", &mut places);
+    match places.as_slice() {
+        [only] => Some(only.clone()),
+        _ => Some(name.to_owned()),
+    }
+}
+
+/// Collects the places of all settings of a name, as `part.0.name`.
+fn find_setting(value: &serde_json::Value, name: &str, place: &str, found: &mut Vec<String>) {
+    let within = |part: &str| if place.is_empty() { part.to_owned() } else { format!("{place}.{part}") };
+    match value {
+        serde_json::Value::Object(fields) => {
+            for (own, field) in fields {
+                if own == name {
+                    found.push(within(own));
+                }
+                find_setting(field, name, &within(own), found);
+            }
+        }
+        serde_json::Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                find_setting(item, name, &within(&index.to_string()), found);
+            }
+        }
+        _ => {}
     }
 }
 
@@ -389,9 +427,16 @@ mod tests {
             known: i32,
         }
         #[derive(serde::Deserialize, Debug)]
+        #[serde(deny_unknown_fields)]
+        #[expect(dead_code, reason = "only read")]
+        struct Strict {
+            strict: i32,
+        }
+        #[derive(serde::Deserialize, Debug)]
         #[expect(dead_code, reason = "only read")]
         struct Outer {
             parts: Vec<Option<Inner>>,
+            others: Option<Vec<Strict>>,
         }
         let path = Path::new("some.safetensors");
         let read = |document: serde_json::Value| {
@@ -407,6 +452,20 @@ mod tests {
         let expected = "the configuration in \"some.safetensors\" contains parts.1.newer, which this version of lesio \
                         does not know; a newer version may have written it";
         assert_eq!(error.to_string(), expected);
+        // The same of structs that deny it themselves; of one name in several places, the place is not known.
+        for (others, expected) in [
+            (serde_json::json!([{"strict": 1}, {"strict": 1, "newer": 2}]), "others.1.newer"),
+            (serde_json::json!([{"strict": 1, "newer": 2}, {"strict": 1, "newer": 2}]), "newer"),
+        ] {
+            let error = read(serde_json::json!({"parts": [], "others": others})).unwrap_err();
+            assert!(
+                matches!(&error, LoadError::Unknown { setting, .. } if setting == expected),
+                "{expected}: {error}"
+            );
+        }
+        // What is wrong otherwise is told by its cause.
+        let missing = read(serde_json::json!({"parts": [], "others": [{}]})).unwrap_err();
+        assert!(matches!(missing, LoadError::Document { .. }), "{missing}");
     }
 
     #[test]

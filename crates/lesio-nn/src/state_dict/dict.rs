@@ -41,9 +41,12 @@ pub struct StateDict {
 ///
 /// Names are those of layers or of parameters: `("encoder.0", "conv1")` means that `encoder.0.weight` is `conv1.weight`
 /// in the other program, and so on. Other names are equal in both. Of several entries that match, the longest applies.
+/// Two entries for one name are an error of [`StateDict::parameters`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NameMap {
     entries: BTreeMap<String, Source>,
+    /// Names with more than one entry.
+    repeated: BTreeSet<String>,
     ignored: BTreeSet<String>,
 }
 
@@ -58,7 +61,8 @@ impl StateDict {
     /// Parameters by name, with their shapes and values, row-major.
     ///
     /// # Errors
-    /// [`StateDictError::Count`] and [`StateDictError::NonFinite`].
+    /// [`StateDictError::Count`], [`StateDictError::NonFinite`] and, for a name that is given twice,
+    /// [`StateDictError::Repeated`].
     pub fn new(
         parameters: impl IntoIterator<Item = (impl Into<String>, Vec<usize>, Vec<f32>)>,
     ) -> Result<Self, StateDictError> {
@@ -77,6 +81,9 @@ impl StateDict {
     ) -> Result<(), StateDictError> {
         if let Some((index, &value)) = values.iter().enumerate().find(|(_, value)| !value.is_finite()) {
             return Err(StateDictError::NonFinite { name, index, value });
+        }
+        if self.tensors.contains_key(&name) {
+            return Err(StateDictError::Repeated { what: "the parameters hold", name });
         }
         let found = values.len();
         match Parameter::new(shape.clone(), values) {
@@ -102,8 +109,12 @@ impl StateDict {
     /// The parameters of networks, under the names of the networks.
     ///
     /// # Errors
-    /// [`StateDictError::Names`] with all names that are missing or unexpected; [`StateDictError::Shape`].
+    /// [`StateDictError::Repeated`] for a name that is mapped twice; [`StateDictError::Names`] with all names that are
+    /// missing or unexpected; [`StateDictError::Shape`], and [`StateDictError::Rows`] where rows were selected.
     pub fn parameters(&self, networks: &[&Network], map: &NameMap) -> Result<ParameterSet, StateDictError> {
+        if let Some(name) = map.repeated.first() {
+            return Err(StateDictError::Repeated { what: "the map names", name: name.clone() });
+        }
         let mut used: BTreeSet<&str> = map.ignored.iter().map(String::as_str).collect();
         let (mut found, mut missing) = (ParameterSet::new(), Vec::new());
         let mut unlike = None;
@@ -119,8 +130,15 @@ impl StateDict {
                 None => parameter.clone(),
             };
             if taken.shape() != spec.shape {
-                let (found, expected) = (taken.shape().to_vec(), spec.shape);
-                unlike = unlike.or(Some(StateDictError::Shape { theirs, ours: spec.name, found, expected }));
+                let (ours, found, expected) = (spec.name, taken.shape().to_vec(), spec.shape);
+                let error = match rows {
+                    Some((first, step)) => {
+                        let shape = parameter.shape().to_vec();
+                        StateDictError::Rows { theirs, ours, shape, first, step, found, expected }
+                    }
+                    None => StateDictError::Shape { theirs, ours, found, expected },
+                };
+                unlike = unlike.or(Some(error));
                 continue;
             }
             found.insert(spec.name, taken);
@@ -165,7 +183,10 @@ impl NameMap {
     }
 
     fn entry(mut self, ours: &str, theirs: &str, rows: Option<(usize, usize)>) -> Self {
-        self.entries.insert(ours.to_owned(), Source { theirs: theirs.to_owned(), rows });
+        let source = Source { theirs: theirs.to_owned(), rows };
+        if self.entries.insert(ours.to_owned(), source).is_some() {
+            self.repeated.insert(ours.to_owned());
+        }
         self
     }
 
@@ -252,6 +273,9 @@ mod tests {
             StateDict::new([("a", vec![3], vec![1.0])]),
             Err(StateDictError::Count { found: 1, .. })
         ));
+        let twice =
+            StateDict::new([("a", vec![1], vec![1.0]), ("b", vec![1], vec![2.0]), ("a", vec![1], vec![3.0])]);
+        assert_eq!(twice.unwrap_err().to_string(), "the parameters hold \"a\" more than once");
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         assert!(matches!(StateDict::read(path("a.bin")), Err(StateDictError::Kind { .. })));
@@ -261,9 +285,29 @@ mod tests {
     }
 
     #[test]
-    fn rows_past_the_end_leave_another_shape() {
+    fn rows_past_the_end_are_told_with_the_shape_of_all() {
         let theirs = dict(&[("h.weight", &[4, 3]), ("h.bias", &[4])]);
-        let map = NameMap::new().rows("a", "h", 0, 2).rows("a.b", "h", 3, 2);
-        assert!(matches!(theirs.parameters(&[&network()], &map), Err(StateDictError::Shape { .. })));
+        for (first, rows) in [(3, 1), (4, 0), (9, 0)] {
+            let map = NameMap::new().rows("a", "h", 0, 2).rows("a.b", "h", first, 2);
+            let error = theirs.parameters(&[&network()], &map).unwrap_err().to_string();
+            let expected = format!(
+                "parameter \"h.weight\" has shape [4, 3]: its rows from {first} on in steps of 2 have shape \
+                 [{rows}, 3], \"a.b.weight\" needs [2, 3]"
+            );
+            assert_eq!(error, expected);
+        }
+    }
+
+    #[test]
+    fn a_name_is_mapped_once() {
+        let theirs = dict(&[("h.weight", &[4, 3]), ("h.bias", &[4])]);
+        let map = NameMap::new().rows("a", "h", 0, 2).rows("a.b", "h", 1, 2);
+        assert!(theirs.parameters(&[&network()], &map).is_ok());
+        for map in
+            [map.clone().rows("a.b", "h", 0, 2), map.clone().rows("a.b", "h", 1, 2), map.rename("a.b", "h")]
+        {
+            let error = theirs.parameters(&[&network()], &map).unwrap_err().to_string();
+            assert_eq!(error, "the map names \"a.b\" more than once");
+        }
     }
 }

@@ -68,6 +68,14 @@ pub enum StateDictError {
         /// Its values.
         found: usize,
     },
+    /// A parameter that is given more than once, or a name of the network that is mapped more than once.
+    #[error("{what} {name:?} more than once")]
+    Repeated {
+        /// What names it: the parameters, or the map.
+        what: &'static str,
+        /// The name.
+        name: String,
+    },
     /// Names that do not fit.
     #[error("the names do not fit: missing {}; unexpected {}", listed(.missing), listed(.unexpected))]
     Names {
@@ -83,7 +91,28 @@ pub enum StateDictError {
         theirs: String,
         /// Its name in the network.
         ours: String,
-        /// Its shape, after the selection of rows.
+        /// Its shape.
+        found: Vec<usize>,
+        /// The shape needed.
+        expected: Vec<usize>,
+    },
+    /// Rows of a parameter that have another shape.
+    #[error(
+        "parameter {theirs:?} has shape {shape:?}: its rows from {first} on in steps of {step} have shape {found:?}, \
+         {ours:?} needs {expected:?}"
+    )]
+    Rows {
+        /// Its name in the file.
+        theirs: String,
+        /// Its name in the network.
+        ours: String,
+        /// Its shape.
+        shape: Vec<usize>,
+        /// The first row that was asked for.
+        first: usize,
+        /// The distance between rows.
+        step: usize,
+        /// The shape of the rows.
         found: Vec<usize>,
         /// The shape needed.
         expected: Vec<usize>,

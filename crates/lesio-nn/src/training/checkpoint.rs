@@ -153,9 +153,9 @@ pub fn exists(path: &Path) -> bool {
 pub fn planned_epochs(path: &Path) -> Option<usize> {
     let planned = |path: &Path| {
         // Only the header is read, which has a limit of its own; the networks that limit the rest are not known here.
-        let found = model_file::describe(path, u64::MAX).ok()?;
-        let document: Document = serde_json::from_value(found.document).ok()?;
-        (found.kind == KIND).then_some(document.config.epochs)
+        let found = model_file::describe(path, u64::MAX).ok().filter(|found| found.kind == KIND)?;
+        // Nothing else: a later version may have written settings that this one does not know, which `load` names.
+        usize::try_from(found.document.pointer("/config/epochs")?.as_u64()?).ok()
     };
     planned(path).or_else(|| planned(&previous(path)))
 }
@@ -343,6 +343,28 @@ mod tests {
             assert!(found == Some(2) || !finished && found == Some(1), "{place}: {found:?}");
         });
         assert!(faults > 20 && states > 10, "{faults} {states}");
+    }
+
+    #[test]
+    fn settings_of_a_later_version_are_named() {
+        let (config, state) = (TrainConfig::default().epochs(7), State::default());
+        let document = Document { config, fingerprint: "data".to_owned(), state };
+        let document = serde_json::to_value(document).unwrap();
+        let mut set = ParameterSet::new();
+        set.insert("weights/a", Parameter::new(vec![1], vec![0.5]).unwrap());
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("checkpoint");
+        for part in ["/config", "/config/adam", "/config/adam/schedule/cosine", "/state"] {
+            let mut document = document.clone();
+            document.pointer_mut(part).unwrap()["newer"] = serde_json::json!(1);
+            model_file::save(&path, KIND, VERSION, &set, &document).unwrap();
+            let error = load(&path, &TrainConfig::default(), "data", &[], 1).err().unwrap();
+            let CheckpointError::Unreadable { source: LoadError::Unknown { setting, .. }, .. } = error else {
+                panic!("{part}: {error}")
+            };
+            assert_eq!(format!("/{}", setting.replace('.', "/")), format!("{part}/newer"));
+            assert_eq!(planned_epochs(&path), Some(7));
+        }
     }
 
     /// As of a network of 120 million parameters, whose values are a hole in the file.

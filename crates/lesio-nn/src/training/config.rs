@@ -8,7 +8,7 @@ use crate::optimizer::AdamConfig;
 /// The length and the optimizer of a training.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct TrainConfig {
     /// Passes over the training samples, 1 to a million. Default 30.
     pub epochs: usize,
@@ -81,6 +81,27 @@ impl Default for TrainConfig {
             skips: 5,
             seed: 0,
             averaging: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{from_value, json};
+
+    use super::*;
+
+    #[test]
+    fn misspelled_settings_are_named() {
+        let found: TrainConfig = from_value(json!({"epochs": 7, "adam": {"rate": 0.1}})).unwrap();
+        assert_eq!(found, TrainConfig::default().epochs(7).adam(AdamConfig::default().rate(0.1)));
+        for (name, document) in [
+            ("epoch", json!({"epoch": 7})),
+            ("lr", json!({"adam": {"lr": 0.1}})),
+            ("flor", json!({"adam": {"schedule": {"cosine": {"floor": 0.1, "flor": 0.2}}}})),
+        ] {
+            let error = from_value::<TrainConfig>(document).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("unknown field `{name}`")), "{name}: {error}");
         }
     }
 }

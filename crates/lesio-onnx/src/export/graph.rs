@@ -33,20 +33,29 @@ pub(super) struct Value {
 pub(super) struct GraphWriter {
     graph: GraphProto,
     names: BTreeSet<String>,
+    /// The names of outputs, which nodes and constants must not take.
+    reserved: BTreeSet<String>,
     metadata: Vec<StringStringEntryProto>,
 }
 
 impl GraphWriter {
-    /// Adds an input to the graph: vectors have one axis, images three.
+    /// An empty graph whose outputs will have these names. The names are reserved, since a server asks for outputs by
+    /// name: a node or a constant with the name of an output gets another name.
+    pub(super) fn new<'a>(outputs: impl IntoIterator<Item = &'a str>) -> Self {
+        Self { reserved: outputs.into_iter().map(str::to_owned).collect(), ..Self::default() }
+    }
+
+    /// Adds an input to the graph: vectors have one axis, images three. Inputs are added before nodes, so that they
+    /// keep their names.
     pub(super) fn input(&mut self, name: &str, shape: Shape) -> Value {
-        let value = Value { name: self.free(name), dims: axes(shape) };
+        let value = Value { name: self.interface_name(name), dims: axes(shape) };
         self.graph.input.push(info(&value));
         value
     }
 
-    /// Adds a value to the outputs of the graph, under this name.
+    /// Adds a value to the outputs of the graph, under a name that was reserved.
     pub(super) fn output(&mut self, name: &str, value: &Value) {
-        let named = Value { name: self.free(name), dims: value.dims.clone() };
+        let named = Value { name: self.interface_name(name), dims: value.dims.clone() };
         self.push("Identity", &[&value.name], vec![], &named.name);
         self.graph.output.push(info(&named));
     }
@@ -70,11 +79,17 @@ impl GraphWriter {
         model.encode_to_vec()
     }
 
-    /// A name that is not used yet.
+    /// The name of an input or an output: unchanged, unless an earlier input or output has it.
+    fn interface_name(&mut self, name: &str) -> String {
+        if self.names.insert(name.to_owned()) { name.to_owned() } else { self.free(name) }
+    }
+
+    /// A name that is neither used nor reserved.
     fn free(&mut self, name: &str) -> String {
         let numbered = (2..).map(|k| format!("{name}_{k}"));
         let mut all = std::iter::once(name.to_owned()).chain(numbered);
-        let free = all.find(|name| !self.names.contains(name)).unwrap_or_default();
+        let free =
+            all.find(|name| !self.names.contains(name) && !self.reserved.contains(name)).unwrap_or_default();
         self.names.insert(free.clone());
         free
     }
@@ -435,4 +450,76 @@ fn float(name: &str, value: f32) -> AttributeProto {
 fn text(name: &str, value: &str) -> AttributeProto {
     let s = value.as_bytes().to_vec();
     AttributeProto { name: name.to_owned(), s, kind: attribute::STRING, ..AttributeProto::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use lesio_nn::{Bias, Initialization, NetworkBuilder};
+
+    use super::*;
+
+    /// The kinds that serde knows: "unknown variant `none`, expected one of `convolution`, ...".
+    fn kinds<T: std::fmt::Debug>(read: serde_json::Result<T>) -> BTreeSet<String> {
+        read.unwrap_err().to_string().split('`').skip(3).step_by(2).map(str::to_owned).collect()
+    }
+
+    /// The kind of a layer or an activation: `"add"`, or `{"linear": ...}`.
+    fn kind(value: serde_json::Value) -> String {
+        let name = value.as_str().map(str::to_owned);
+        name.unwrap_or_else(|| value.as_object().unwrap().keys().next().unwrap().clone())
+    }
+
+    /// Layers and activations are of another crate, where they are `#[non_exhaustive]`: the compiler does not name those
+    /// that are missing here.
+    #[test]
+    fn layers_and_activations_of_every_kind_are_written() {
+        let (window, shape) = ([2, 2], Shape::new(2, 4, 4));
+        let activations = [
+            Activation::RELU,
+            Activation::Silu,
+            Activation::Sigmoid,
+            Activation::Tanh,
+            Activation::Gelu,
+            Activation::GeluTanh,
+        ];
+        let layers = [
+            Layer::Convolution(Convolution::new(3, 3)),
+            Layer::TransposedConvolution(Convolution::new(3, 3)),
+            Layer::Linear { features: 3, bias: Bias::Learned },
+            Layer::GroupNormalization { groups: 2, epsilon: 1e-5 },
+            Layer::BatchNormalization { epsilon: 1e-5, momentum: 0.1 },
+            Layer::MaxPool { window },
+            Layer::MaxPoolStrided { window, stride: [1, 1], padding: [0, 0] },
+            Layer::AveragePool { window },
+            Layer::UpsampleNearest { factor: 2 },
+            Layer::UpsampleBilinear { factor: 2 },
+            Layer::UpsampleBilinearCorners { factor: 2 },
+            Layer::Concatenate,
+            Layer::Add,
+            Layer::Multiply,
+            Layer::Reshape(Shape::new(4, 4, 2)),
+        ];
+        let (mut written, mut activated) = (BTreeSet::new(), BTreeSet::new());
+        for layer in layers.into_iter().chain(activations.map(Layer::Activation)) {
+            let mut net = NetworkBuilder::new();
+            let mut inputs = vec![net.input("x", shape)];
+            if matches!(layer, Layer::Concatenate | Layer::Add | Layer::Multiply) {
+                inputs.push(net.input("z", shape));
+            }
+            let out = net.layer("y", layer.clone(), &inputs).unwrap();
+            let network = net.finish(&[out]).unwrap();
+            let parameters = ParameterSet::initialize(&network, Initialization::HeNormal, 1);
+            let mut graph = GraphWriter::new(["out"]);
+            let given = [graph.input("x", shape), graph.input("z", shape)];
+            graph.network(&network, &parameters, &given[..inputs.len()]).unwrap();
+            written.insert(kind(serde_json::to_value(&layer).unwrap()));
+            if let Layer::Activation(activation) = layer {
+                activated.insert(kind(serde_json::to_value(activation).unwrap()));
+            }
+        }
+        assert_eq!(written, kinds(serde_json::from_str::<Layer>("\"none\"")));
+        assert_eq!(activated, kinds(serde_json::from_str::<Activation>("\"none\"")));
+    }
 }

@@ -59,6 +59,9 @@ enum Networks {
 
 /// Encodes a network with one input as an ONNX file of opset [`OPSET`]. `outputs` names its outputs, in order.
 ///
+/// A layer with the name of the input or of an output gets another name. An output with the name of the input or of an
+/// earlier output gets a number at its end.
+///
 /// # Errors
 /// For layers without a counterpart in ONNX, and for missing parameters.
 pub fn network_to_onnx(
@@ -67,12 +70,13 @@ pub fn network_to_onnx(
     input: &str,
     outputs: &[&str],
 ) -> Result<Vec<u8>, ExportError> {
-    let mut graph = GraphWriter::default();
+    let name = |k: usize| outputs.get(k).copied().unwrap_or("output");
+    let mut graph = GraphWriter::new((0..network.outputs().len()).map(name));
     let shape = network.input_shapes().first().copied().unwrap_or(Shape::vector(1));
     let x = graph.input(input, shape);
     let values = graph.network(network, parameters, &[x])?;
     for (k, value) in values.iter().enumerate() {
-        graph.output(outputs.get(k).copied().unwrap_or("output"), value);
+        graph.output(name(k), value);
     }
     Ok(graph.to_bytes("network"))
 }
@@ -96,7 +100,7 @@ impl Exported {
                 let full = network.node(*id).map_or("value", Node::name);
                 full.strip_prefix(name).and_then(|rest| rest.strip_prefix('.')).unwrap_or(full)
             };
-            let mut graph = GraphWriter::default();
+            let mut graph = GraphWriter::new(network.outputs().iter().map(&own));
             let inputs = network.inputs().iter().zip(network.input_shapes());
             let inputs: Vec<Value> = inputs.map(|(id, shape)| graph.input(own(id), shape)).collect();
             let values = graph.network(network, parameters, &inputs)?;
@@ -132,20 +136,20 @@ impl ExportConfig {
         };
         let shape = localizer.model().image_shape();
         if let Networks::Vae { encoder, decoder, likelihood } = &networks {
-            let mut graph = GraphWriter::default();
+            let mut graph = GraphWriter::new(["mean", "log_variance"]);
             let x = graph.input("image", shape);
             let [mean, log_variance] = posterior(&mut graph, encoder, &parameters, &x)?;
             graph.output("mean", &mean);
             graph.output("log_variance", &log_variance);
             file("encoder.onnx", graph);
-            let mut graph = GraphWriter::default();
+            let mut graph = GraphWriter::new(["reconstruction"]);
             let latent = decoder.input_shapes().first().copied().unwrap_or(Shape::vector(1));
             let z = graph.input("latent", latent);
             let image = decoded(&mut graph, decoder, &parameters, &z, *likelihood, shape)?;
             graph.output("reconstruction", &image);
             file("decoder.onnx", graph);
         }
-        let mut graph = GraphWriter::default();
+        let mut graph = GraphWriter::new(["anomaly_logit", "reconstruction"]);
         let image = graph.input("image", shape);
         let x = match scale {
             Some(scale) => scaled(&mut graph, &image, &scale, localizer.preprocessing().config().clip),
@@ -410,4 +414,71 @@ fn not_in_the_graphs(localizer: &Localizer, scaling: Scaling) -> Vec<String> {
         ));
     }
     steps
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use lesio_anomaly::{Model, Provenance};
+    use lesio_image::{Preprocessing, Scan};
+    use lesio_nn::{Convolution, Device, Initialization, Layer, NetworkBuilder};
+    use lesio_vae::{
+        DenoiserConfig, Latent, SyntheticAnomalies, TaughtConfig, VaeConfig, initial_parameters,
+    };
+
+    use super::*;
+
+    /// The kinds that serde knows: "unknown variant `none`, expected one of `vae`, `denoiser`, ...".
+    fn kinds<T: std::fmt::Debug>(read: serde_json::Result<T>) -> BTreeSet<String> {
+        read.unwrap_err().to_string().split('`').skip(3).step_by(2).map(str::to_owned).collect()
+    }
+
+    /// A model whose parameters are those of a network.
+    fn of_network(config: ModelConfig, network: &Network) -> (ModelConfig, ParameterSet) {
+        (config, ParameterSet::initialize(network, Initialization::HeNormal, 1))
+    }
+
+    /// Models are of another crate, where they are `#[non_exhaustive]`: the compiler does not name one that is missing
+    /// in [`networks_of`].
+    #[test]
+    fn models_of_every_kind_are_exported() {
+        let vae = VaeConfig::new(1, 16, 16).widths([4]).latent(Latent::Dense { dimensions: 2 });
+        let of_vae = initial_parameters(&vae, 1).unwrap();
+        let (encoder, decoder) = networks(&vae).unwrap();
+        let declared_vae = DeclaredConfig::Vae { encoder, decoder, likelihood: vae.likelihood, beta: 1.0 };
+        let denoiser = DenoiserConfig::new(1, 16, 16).widths([4, 6]);
+        let network = denoiser.network().unwrap();
+        let taught = TaughtConfig::new(denoiser.clone(), SyntheticAnomalies::medical());
+        let (restorer, segmenter) = (taught.restorer().unwrap(), taught.segmenter().unwrap());
+        let mut marks = NetworkBuilder::new();
+        let image = marks.input("image", Shape::new(1, 16, 16));
+        let logit = marks.layer("logit", Layer::Convolution(Convolution::new(1, 3).padding(1)), &[image]);
+        let marks = marks.finish(&[logit.unwrap()]).unwrap();
+        let declared = |config: DeclaredConfig| ModelConfig::Declared { config };
+        let models = [
+            (ModelConfig::Vae { config: vae, beta: 1.0 }, of_vae.clone()),
+            of_network(ModelConfig::Denoiser { config: denoiser }, &network),
+            of_network(ModelConfig::Restorer { config: taught.clone() }, &restorer),
+            of_network(ModelConfig::Segmenter { config: taught }, &segmenter),
+            (declared(declared_vae), of_vae),
+            of_network(declared(DeclaredConfig::Reconstructor { network: network.clone() }), &network),
+            of_network(declared(DeclaredConfig::Segmenter { network: marks.clone() }), &marks),
+        ];
+        let (mut exported, mut of_declared) = (BTreeSet::new(), BTreeSet::new());
+        for (config, parameters) in models {
+            let model = Model::new(&config, &parameters, &Device::Cpu).unwrap();
+            let preprocessing = Preprocessing::new([16, 16]).fit([] as [Scan; 0]).unwrap();
+            let localizer = Localizer::new(model, preprocessing, Provenance::new(1, "none")).unwrap();
+            assert!(!ExportConfig::default().export(&localizer).unwrap().files.is_empty());
+            let document = serde_json::to_value(&config).unwrap();
+            exported.extend(document.as_object().unwrap().keys().cloned());
+            let declared = document["declared"]["config"].as_object();
+            of_declared.extend(declared.into_iter().flat_map(|own| own.keys().cloned()));
+        }
+        let mut expected = kinds(serde_json::from_str::<ModelConfig>("\"none\""));
+        assert!(expected.remove("own"), "the networks of a user-defined model are unknown");
+        assert_eq!(exported, expected);
+        assert_eq!(of_declared, kinds(serde_json::from_str::<DeclaredConfig>("\"none\"")));
+    }
 }

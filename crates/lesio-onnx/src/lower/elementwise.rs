@@ -104,20 +104,40 @@ impl Lowering {
         self.between(value.clone(), low, high)
     }
 
-    /// Limits values to a range: `m = low + relu(x - low)`, then `high - relu(high - m)`. A limit that the values
-    /// cannot exceed is left out.
+    /// Limits values to a range. A limit that the values cannot exceed is left out.
     fn between(&mut self, mut value: Computed, low: f32, high: f32) -> Result<Computed, Fault> {
         let [least, most] = self.range(value.id);
-        let relu = || Op::Layer(Layer::Activation(Activation::RELU));
         if low > least {
-            let above = self.affine(&value, Affine::scalar(1.0, -low))?;
-            let above = self.each(&above, relu());
-            value = self.affine(&above, Affine::scalar(1.0, low))?;
+            value = self.limited(&value, low, -1.0)?;
         }
         if high < most {
-            let below = self.affine(&value, Affine::scalar(-1.0, high))?;
-            let below = self.each(&below, relu());
-            value = self.affine(&below, Affine::scalar(-1.0, high))?;
+            value = self.limited(&value, high, 1.0)?;
+        }
+        Ok(value)
+    }
+
+    /// `min(x, limit) = x - relu(x - limit)`; with a `side` of -1, `max(x, limit) = x + relu(limit - x)`.
+    ///
+    /// A value within the limit is exactly unchanged, however large the limit is, since exactly 0 is subtracted.
+    /// (`limit - relu(limit - x)` would round the value to the precision of the limit.)
+    ///
+    /// A value beyond the limit becomes the limit up to rounding, which is that of the value if the value is much
+    /// larger than the limit. Therefore the first subtraction leaves a small share of the excess, more than its
+    /// rounding takes away, and a second subtraction removes the rest. An error of 2^-40 of the excess remains.
+    fn limited(&mut self, value: &Computed, limit: f32, side: f32) -> Result<Computed, Fault> {
+        let relu = || Op::Layer(Layer::Activation(Activation::RELU));
+        if limit == 0.0 {
+            // relu(x) or -relu(-x), which are exact.
+            let turned = self.affine(value, Affine::scalar(-side, 0.0))?;
+            let kept = self.each(&turned, relu());
+            return self.affine(&kept, Affine::scalar(-side, 0.0));
+        }
+        let mut value = Computed { id: self.shaped(value)?.0, dims: value.dims.clone() };
+        for share in [1.0 - 2f32.powi(-16), 1.0] {
+            let excess = self.affine(&value, Affine::scalar(side, -side * limit))?;
+            let excess = self.each(&excess, relu());
+            let excess = self.affine(&excess, Affine::scalar(-side * share, 0.0))?;
+            value = self.sum(&[value, excess])?;
         }
         Ok(value)
     }
@@ -225,7 +245,20 @@ impl Lowering {
             (_, Some(&[exponent])) => exponent.value().unwrap_or(0) as f32,
             _ => return unsupported("its exponent is not one number"),
         };
-        if exponent == 1.0 { Ok(args.computed(0)?.clone()) } else { self.plain(args, Op::Power(exponent)) }
+        let value = args.computed(0)?;
+        let mut power = value.clone();
+        let factors = match exponent {
+            1.0 => 0,
+            2.0 => 1,
+            3.0 => 2,
+            _ => return Ok(self.each(value, Op::Power(exponent))),
+        };
+        // Products, as which simplification also recognizes the cube of GELU.
+        let shape = self.graph.shape(value.id);
+        for _ in 0..factors {
+            power.id = self.push(Op::Multiply, vec![power.id, value.id], shape);
+        }
+        Ok(power)
     }
 }
 
@@ -257,4 +290,102 @@ fn by_channel(value: &Computed, constant: &Tensor) -> Result<Vec<f32>, Fault> {
         return Ok(vec![first]);
     }
     if (2..rank).all(|axis| length(axis) == 1) { Ok(values.to_vec()) } else { refuse() }
+}
+
+#[cfg(test)]
+mod tests {
+    use lesio_nn::{Device, Differentiate, Engine, Inference};
+
+    use crate::error::OnnxError;
+    use crate::hostile::{bytes, floats, node};
+    use crate::model::OnnxModel;
+    use crate::proto::{NodeProto, TensorProto};
+
+    /// What a model computes of one sample, and the gradient of the sum of its outputs with respect to its input.
+    fn computed(
+        dims: &[i64],
+        nodes: Vec<NodeProto>,
+        constants: Vec<TensorProto>,
+        x: &[f32],
+    ) -> Result<[Vec<f32>; 2], OnnxError> {
+        let model = OnnxModel::from_bytes(&bytes(dims, nodes, constants))?;
+        let converted = model.network(&[], None)?;
+        let (network, parameters) = (&converted.network, &converted.parameters);
+        let inference = Inference::new(network, parameters, Differentiate::Inputs, &Device::Cpu).unwrap();
+        let mut pass = inference.run(&[x], 1).unwrap();
+        let y = pass.output(0).to_vec();
+        let ones = vec![1.0; y.len()];
+        pass.backward(&[&ones]).unwrap();
+        Ok([y, pass.input_gradient(0).to_vec()])
+    }
+
+    const VALUES: [f32; 20] = [
+        -1e9, -7e4, -65_503.9, -1234.567, -1.5, -0.3, -1e-6, 1e-6, 0.1, 0.26, 0.5, 0.999, 5.99, 6.5, 1e3,
+        1234.567, 65_503.9, 7e4, 3e8, 1e9,
+    ];
+
+    fn check_clipped(what: &str, [low, high]: [f32; 2], [y, gradient]: [Vec<f32>; 2]) {
+        for (k, x) in VALUES.into_iter().enumerate() {
+            let expected = x.clamp(low, high);
+            let what = format!("{what} from {low} to {high} of {x}: {} by {}", y[k], gradient[k]);
+            if expected == x {
+                assert!(y[k] == x && (gradient[k] - 1.0).abs() < 1e-6, "{what}");
+            } else {
+                let off = (y[k] - expected).abs();
+                assert!(off <= 1e-6 * expected.abs() + 1e-11 * x.abs(), "{what}");
+                assert!(gradient[k].abs() < 1e-4, "{what}");
+            }
+        }
+    }
+
+    /// Wide limits are guards against infinite values or halves that overflow.
+    #[test]
+    fn limits_leave_the_values_between_them_unchanged() {
+        let dims = [1, VALUES.len() as i64];
+        for limits in [
+            [-1e8, 1e8],
+            [-65_504.0, 65_504.0],
+            [-1.0, 1.0],
+            [0.25, 6.0],
+            [0.0, 6.0],
+            [-3.0, 0.0],
+            [0.25, 0.25],
+            [f32::MIN, 1e8],
+            [-1e6, f32::INFINITY],
+        ] {
+            let constants = || vec![floats("low", &[], &limits[..1]), floats("high", &[], &limits[1..])];
+            let clip = vec![node("Clip", &["x", "low", "high"], "y")];
+            check_clipped("Clip", limits, computed(&dims, clip, constants(), &VALUES).unwrap());
+            let two = vec![node("Max", &["x", "low"], "m"), node("Min", &["high", "m"], "y")];
+            check_clipped("Max and Min", limits, computed(&dims, two, constants(), &VALUES).unwrap());
+        }
+    }
+
+    #[test]
+    fn squares_and_cubes_are_products() {
+        let x: Vec<f32> = (0..18).map(|k| (k as f32 - 9.0) / 4.0).collect();
+        let model = |exponent: f32| {
+            let nodes = vec![node("Pow", &["x", "e"], "p"), node("Conv", &["p", "w"], "y")];
+            let constants = vec![floats("e", &[], &[exponent]), floats("w", &[1, 2, 1, 1], &[1.0, -0.5])];
+            computed(&[1, 2, 3, 3], nodes, constants, &x)
+        };
+        for exponent in [1, 2, 3] {
+            let [y, gradient] = model(exponent as f32).unwrap();
+            // The values are multiples of 1/128: sums are exact.
+            for k in 0..9 {
+                assert_eq!(y[k], x[k].powi(exponent) - 0.5 * x[k + 9].powi(exponent), "{exponent}");
+            }
+            for (k, (x, gradient)) in x.iter().zip(gradient).enumerate() {
+                let weight = if k < 9 { 1.0 } else { -0.5 };
+                assert_eq!(gradient, weight * exponent as f32 * x.powi(exponent - 1), "{exponent}");
+            }
+        }
+        let error = model(0.5).unwrap_err();
+        assert!(matches!(error, OnnxError::Unsupported { .. }), "{error}");
+        let text = error.to_string();
+        assert!(
+            text.contains("Pow (opset 17)") && text.contains("exponent is 0.5, expected 1, 2 or 3"),
+            "{text}"
+        );
+    }
 }

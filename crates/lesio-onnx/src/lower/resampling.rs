@@ -195,6 +195,9 @@ impl Lowering {
 }
 
 /// Rows and columns after `Resize`, from its sizes or from its factors.
+///
+/// Factors must be whole numbers. ONNX places pixels by the factor itself, not by the ratio of sizes, so that a factor of
+/// 2.1 differs from one of 2 even if both make images of the same size.
 fn target(args: &Args<'_>, value: &Computed) -> Result<[usize; 2], Fault> {
     if args
         .attribute("axes", attribute::INTS)
@@ -232,6 +235,10 @@ fn target(args: &Args<'_>, value: &Computed) -> Result<[usize; 2], Fault> {
     let first = last_two(factors.len())?;
     if first == 2 && (factors[1] != 1.0 || (factors[0] != 1.0 && !factors[0].is_nan())) {
         return unsupported(format!("its factors are {factors:?}"));
+    }
+    let is_whole = |factor: f32| (f64::from(factor) - f64::from(factor).round()).abs() <= 1e-6;
+    if !factors[first..].iter().all(|&factor| is_whole(factor)) {
+        return unsupported(format!("its factors are {factors:?}, expected whole numbers"));
     }
     let size = |k: usize| {
         let size = (f64::from(factors[first + k]) * value.dims[1 + k] as f64).floor();

@@ -21,6 +21,7 @@ use super::content::Content;
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
+#[serde(deny_unknown_fields)]
 pub struct SyntheticAnomalies {
     /// Numbers of noise cells along the longer side for regions; one is drawn for each anomaly. 1 to 4096.
     pub cells: Vec<usize>,
@@ -94,6 +95,7 @@ fn is_round(elongation: &f64) -> bool {
 
 /// A built-in content and its weight.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct WeightedContent {
     /// Its weight among all, 0 to 1000.
     pub weight: f64,
@@ -103,6 +105,7 @@ pub struct WeightedContent {
 
 /// A user-defined content and its weight.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct OwnContent {
     /// Its weight among all, 0 to 1000.
     pub weight: f64,

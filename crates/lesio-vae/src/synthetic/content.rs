@@ -61,7 +61,7 @@ pub struct ContentInput<'a> {
 
 /// The built-in contents. Amounts are in units of the images, whose values are approximately 0 to 1.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum Content {
     /// The image brightened by a random amount, the same in all channels, with texture.
