@@ -18,7 +18,8 @@ pub fn squared_distance<D: Dimension>(mask: &ArrayRef<bool, D>) -> Array<f64, D>
 }
 
 /// Like [`squared_distance`], in the squared unit of `spacing`: the distances of neighbors along the axes, each
-/// positive and finite; axes beyond its end have distance 1.
+/// positive and finite; axes beyond its end have distance 1. A distance of 0, below 0, infinite or not a number is not
+/// checked: the result then has no meaning.
 ///
 /// ```
 /// use lesio_grid::squared_distance_spaced;
@@ -169,6 +170,18 @@ mod tests {
                 prop_assert!(distance == best || (distance - best).abs() < 1e-9 * best, "{distance} {best}");
             }
         }
+    }
+
+    /// Whatever the distances of neighbors are, there is a value for each element.
+    #[test]
+    fn distances_that_are_none_do_not_panic() {
+        let mask = Array3::from_shape_fn((3, 4, 5), |(i, j, k)| (i * 7 + j * 3 + k) % 5 == 0);
+        for bad in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            for spacing in [vec![bad], vec![1.0, bad, 2.0], vec![bad; 3], vec![1.0; 4]] {
+                assert_eq!(squared_distance_spaced(&mask, &spacing).dim(), mask.dim(), "{spacing:?}");
+            }
+        }
+        assert_eq!(squared_distance_spaced(&mask, &[1.0]), squared_distance(&mask));
     }
 
     #[test]

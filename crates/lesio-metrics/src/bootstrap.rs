@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lesio_settings::{SettingError, in_range, require, setters};
+use lesio_settings::{SettingError, field_defaults, in_range, require, setters};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
@@ -15,13 +15,16 @@ use crate::sum::quantile;
 /// How patients are resampled.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
+#[serde(deny_unknown_fields)]
 pub struct BootstrapConfig {
     /// Seed of the resampling. Replicate `r` draws from stream `r` of one generator (ChaCha8), so results are the same
     /// for any number of threads, and more replicates only add to fewer.
     pub seed: u64,
     /// Number of replicates, 1 to a million. Default 1000: the ends of a 95 % interval then rest on 25 replicates each.
+    #[serde(default = "BootstrapDefaults::replicates")]
     pub replicates: usize,
     /// Level of the intervals, in (0, 1). Default .95.
+    #[serde(default = "BootstrapDefaults::level")]
     pub level: f64,
 }
 
@@ -43,6 +46,8 @@ impl BootstrapConfig {
 }
 
 setters!(BootstrapConfig { replicates: usize, level: f64 });
+
+field_defaults!(BootstrapDefaults: BootstrapConfig::new(0) => { replicates: usize, level: f64 });
 
 /// Most replicates: a thousand times the default.
 const MOST_REPLICATES: usize = 1_000_000;
@@ -373,6 +378,16 @@ mod tests {
         assert!((250..450).contains(&interval.undefined), "{}", interval.undefined);
         let [never] = bootstrap.over_patients(|_| [None]);
         assert!(matches!(never.interval(), Err(MetricError::Undefined { .. })));
+    }
+
+    #[test]
+    fn documents_need_a_seed_and_hold_nothing_unknown() {
+        let read = |text: &str| serde_json::from_str::<BootstrapConfig>(text);
+        assert_eq!(read(r#"{"seed":3}"#).unwrap(), BootstrapConfig::new(3));
+        assert_eq!(read(r#"{"seed":3,"level":0.9}"#).unwrap(), BootstrapConfig::new(3).level(0.9));
+        assert!(read(r#"{"level":0.9}"#).is_err());
+        let error = read(r#"{"seed":3,"replicate":9}"#).unwrap_err().to_string();
+        assert!(error.starts_with("unknown field `replicate`"), "{error}");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::AddAssign;
 
 use lesio_grid::Connectivity;
-use lesio_settings::require;
+use lesio_settings::{field_defaults, require};
 use ndarray::{ArrayView, Dimension};
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +30,7 @@ pub enum OverlapRule {
 /// fragments is one lesion found and two false alarms, and a region that runs over two lesions has found one.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
+#[serde(deny_unknown_fields)]
 pub struct LesionMatching {
     /// The connectivity of lesions.
     pub connectivity: Connectivity,
@@ -37,8 +38,10 @@ pub struct LesionMatching {
     pub overlap: OverlapRule,
     /// True lesions of fewer voxels are left out; a predicted region that overlaps only such lesions is ignored,
     /// however little it overlaps them.
+    #[serde(default = "MatchingDefaults::minimum_lesion")]
     pub minimum_lesion: u64,
     /// Predicted regions of fewer voxels are left out.
+    #[serde(default = "MatchingDefaults::minimum_prediction")]
     pub minimum_prediction: u64,
 }
 
@@ -63,6 +66,11 @@ impl LesionMatching {
         self
     }
 }
+
+field_defaults!(MatchingDefaults: LesionMatching::new(Connectivity::Vertex, OverlapRule::AnyVoxel) => {
+    minimum_lesion: u64,
+    minimum_prediction: u64,
+});
 
 /// Lesions of one or more images or volumes; counts add up by `+=`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -264,6 +272,15 @@ mod tests {
 
     fn any_voxel() -> LesionMatching {
         LesionMatching::new(Connectivity::Vertex, OverlapRule::AnyVoxel)
+    }
+
+    #[test]
+    fn documents_need_what_new_needs_and_hold_nothing_else() {
+        let read = |text: &str| serde_json::from_str::<LesionMatching>(text);
+        let found = read(r#"{"connectivity":"vertex","overlap":"any-voxel","minimum_lesion":3}"#).unwrap();
+        assert_eq!(found, any_voxel().minimum_lesion(3));
+        let error = read(r#"{"connectivity":"vertex","overlap":"any-voxel","minimum":3}"#).unwrap_err();
+        assert!(error.to_string().starts_with("unknown field `minimum`"), "{error}");
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! Distances between the surfaces of two masks.
 
 use lesio_grid::{BoundingBox, squared_distance_spaced};
-use lesio_settings::SettingError;
+use lesio_settings::{SettingError, require};
 use ndarray::{Array3, ArrayView, ArrayView3, Dimension, Slice};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 use crate::error::{MetricError, same_length, same_shape};
 use crate::sum::{mean, quantile};
@@ -17,10 +17,33 @@ use crate::volumes::volume;
 pub enum WhenNoSurface {
     /// 0 when both masks are empty, infinity when one is.
     Infinity,
-    /// 0 when both masks are empty, this distance when one is: a stated penalty, such as the diagonal of the image.
-    Penalty(f64),
+    /// 0 when both masks are empty, this distance when one is: a stated penalty, such as the diagonal of the image. It
+    /// is finite and at least 0, which is checked when it is read from a document; for another one the functions answer
+    /// [`MetricError::Parameter`], the methods `None` where they need it.
+    Penalty(#[serde(deserialize_with = "penalty")] f64),
     /// No value in either case: the functions answer [`MetricError::Undefined`], the methods `None`.
     Undefined,
+}
+
+impl WhenNoSurface {
+    /// Checks the penalty.
+    ///
+    /// # Errors
+    /// For one that is negative, infinite or not a number.
+    pub fn validate(&self) -> Result<(), SettingError> {
+        match *self {
+            Self::Penalty(distance) => {
+                let sound = distance.is_finite() && distance >= 0.0;
+                require(sound, "penalty", distance, "a finite distance of at least 0")
+            }
+            Self::Infinity | Self::Undefined => Ok(()),
+        }
+    }
+}
+
+fn penalty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    let distance = f64::deserialize(deserializer)?;
+    WhenNoSurface::Penalty(distance).validate().map(|()| distance).map_err(de::Error::custom)
 }
 
 /// How the two directions, from each surface to the other, become one percentile.
@@ -157,7 +180,9 @@ impl SurfaceDistances {
             (_, _, WhenNoSurface::Undefined) => None,
             (true, true, _) => Some(0.0),
             (_, _, WhenNoSurface::Infinity) => Some(f64::INFINITY),
-            (_, _, WhenNoSurface::Penalty(distance)) => Some(distance),
+            (_, _, WhenNoSurface::Penalty(distance)) => {
+                when_no_surface.validate().is_ok().then_some(distance)
+            }
         }
     }
 
@@ -172,13 +197,16 @@ impl SurfaceDistances {
 /// in units of `spacing`. Copies as [`SurfaceDistances::between`] does.
 ///
 /// # Errors
-/// As for [`SurfaceDistances::between`]; [`MetricError::Undefined`] when a mask is empty and `when_no_surface` asks for it.
+/// As for [`SurfaceDistances::between`]; [`MetricError::Undefined`] when a mask is empty and `when_no_surface` asks for
+/// it; [`MetricError::Parameter`] for a penalty that [`WhenNoSurface::validate`] rejects, even if both masks have a
+/// surface.
 pub fn hd95<'a, 'b, D: Dimension>(
     a: impl Into<ArrayView<'a, bool, D>>,
     b: impl Into<ArrayView<'b, bool, D>>,
     spacing: &[f64],
     when_no_surface: WhenNoSurface,
 ) -> Result<f64, MetricError> {
+    when_no_surface.validate()?;
     let undefined = MetricError::Undefined { what: "surface distance", why: "a mask is empty" };
     let distances = SurfaceDistances::between(a, b, spacing)?;
     distances.percentile(95.0, Directions::Maximum, when_no_surface).ok_or(undefined)
@@ -259,6 +287,30 @@ mod tests {
         assert_eq!(hd(&dot, &dot, WhenNoSurface::Undefined), Some(0.0));
         let undefined = hd95(none.view(), dot.view(), &[1.0; 2], WhenNoSurface::Undefined);
         assert!(matches!(undefined, Err(MetricError::Undefined { .. })));
+    }
+
+    #[test]
+    fn refuses_a_penalty_that_is_no_distance() {
+        let none = Array2::from_elem((4, 5), false);
+        let mut dot = none.clone();
+        dot[[2, 2]] = true;
+        for bad in [f64::NAN, f64::INFINITY, -3.0] {
+            let policy = WhenNoSurface::Penalty(bad);
+            for other in [&none, &dot] {
+                let found = hd95(dot.view(), other.view(), &[1.0; 2], policy);
+                let is_named =
+                    matches!(&found, Err(MetricError::Parameter(error)) if error.setting == "penalty");
+                assert!(is_named, "{bad}: {found:?}");
+            }
+            let distances = SurfaceDistances::between(&none, &dot, &[1.0; 2]).unwrap();
+            assert_eq!(distances.hausdorff(policy), None, "{bad}");
+        }
+        let read = |text: &str| serde_json::from_str::<WhenNoSurface>(text);
+        let error = read(r#"{"penalty":-3}"#).unwrap_err().to_string();
+        assert!(error.starts_with("penalty is -3.0, expected a finite distance"), "{error}");
+        for text in [r#"{"penalty":0.0}"#, r#"{"penalty":7.5}"#, r#""infinity""#, r#""undefined""#] {
+            assert_eq!(serde_json::to_string(&read(text).unwrap()).unwrap(), text);
+        }
     }
 
     #[test]

@@ -209,7 +209,8 @@ pub(crate) fn assess(
         // A slice without segmentation may be empty padding, which no frame could be made of.
         let nothing = !labels.iter().any(|label| framing.labels.contains(label));
         let shown = framing.within_reach(labels);
-        let frame = if nothing { None } else { framing.frame(&pixels, &shown.view()).map_err(refused)? };
+        let frame =
+            if nothing { None } else { framing.frame_scaled(&pixels, &shown.view()).map_err(refused)? };
         let Some(frame) = frame else {
             let verdict = if nothing { SliceVerdict::Empty } else { SliceVerdict::TooSmall };
             slices.push(SliceAssessment { index, verdict });

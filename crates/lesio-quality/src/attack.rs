@@ -1,7 +1,7 @@
 //! Attacks: changes of the image, within a bound for each pixel, that maximize the error of an estimate.
 
 use lesio_nn::{EngineError, random};
-use lesio_settings::{SettingError, in_range, setters};
+use lesio_settings::{SettingError, field_defaults, in_range, setters};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +16,7 @@ const START_SEED: u64 = 0x5eed_a77a;
 
 /// The algorithm of an attack. Segmentations are unchanged; gradients go through the whole estimator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum AttackKind {
     /// One step along the sign of the gradient (Goodfellow et al. 2015, as in Kurakin et al. 2016).
@@ -47,6 +47,7 @@ pub enum AttackUnit {
 /// An attack.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
+#[serde(deny_unknown_fields)]
 pub struct Attack {
     /// The algorithm.
     pub kind: AttackKind,
@@ -55,6 +56,7 @@ pub struct Attack {
     /// The unit of strength.
     pub unit: AttackUnit,
     /// Seed of random starts. Default 0.
+    #[serde(default = "AttackDefaults::seed")]
     pub seed: u64,
 }
 
@@ -136,6 +138,8 @@ impl Attack {
 }
 
 setters!(Attack { seed: u64 });
+
+field_defaults!(AttackDefaults: Attack::new(AttackKind::Fgsm, 0.0, AttackUnit::Std) => { seed: u64 });
 
 /// Length of all steps of a projected descent together, in bounds: enough to cross from one side to the
 /// other with some to spare.

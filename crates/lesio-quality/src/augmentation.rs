@@ -27,7 +27,7 @@ const LARGEST_SHIFT: usize = 4096;
 /// Random changes of each sample in each epoch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct SampleAugmentation {
     /// Mirroring and turning.
     pub symmetry: Symmetry,

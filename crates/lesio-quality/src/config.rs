@@ -62,6 +62,7 @@ impl FromStr for Method {
 /// Configuration of an estimator.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
+#[serde(deny_unknown_fields)]
 pub struct EstimatorConfig {
     /// How it estimates.
     pub method: Method,

@@ -12,7 +12,8 @@ pub(crate) const COVERAGE: f64 = 0.9;
 const KNOTS: usize = 6;
 /// How many samples of the common spread each place starts with: places hardly seen keep it.
 const PRIOR: f64 = 10.0;
-/// The least spread: intervals never vanish.
+/// The least spread, and the least that an interval reaches to each side: none vanishes, not even where all estimates
+/// were right, since the next need not be.
 const LEAST_SPREAD: f64 = 0.005;
 /// Sums of shares are exact but for rounding.
 const ROUNDING: f64 = 1e-9;
@@ -23,7 +24,8 @@ const ROUNDING: f64 = 1e-9;
 /// reaches as far as holds the share `level` of each calibration patient's samples when it is fitted on the others,
 /// every patient weighing alike (pooling of patients as in Dunn, Wasserman and Ramdas 2022, arXiv:1809.07441, with
 /// the quantile chosen by leaving patients out in turn). A new patient's sample lies within with about that
-/// probability if patients are exchangeable; under attack they are not.
+/// probability if patients are exchangeable; under attack they are not. Before it is cut to [0, 1], an interval reaches
+/// at least .005 to each side.
 ///
 /// Serialized, it is checked again when it is read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -120,7 +122,8 @@ impl Conformal {
         // One patient tells nothing of others: then all that was seen of it is reached over.
         let wanted = if groups.len() < 2 { 1.0 } else { Ordered::new(ranks.into_iter()).reaching(level) };
         let spread = spread_of(&all);
-        let reach = ordered_by(&spread, &all).beyond(wanted);
+        let narrowest = spread.iter().copied().fold(f64::INFINITY, f64::min);
+        let reach = ordered_by(&spread, &all).beyond(wanted).max(LEAST_SPREAD / narrowest);
         Ok(Self { level, spread, reach, patients: groups.len() })
     }
 
@@ -253,6 +256,28 @@ mod tests {
         let conformal = Conformal::fit(&["a"; 3], &[0.5; 3], &[0.4, 0.5, 0.8], 0.5).unwrap();
         let [low, high] = conformal.interval(0.5);
         assert!((low - 0.2).abs() < 1e-9 && (high - 0.8).abs() < 1e-9, "{low} {high}");
+    }
+
+    #[test]
+    fn intervals_of_estimates_that_were_all_right_do_not_vanish() {
+        let all = [0.1, 0.5, 0.9, 1.0];
+        for patients in [["a"; 4], ["a", "b", "c", "d"]] {
+            let conformal = Conformal::fit(&patients, &all, &all, 0.9).unwrap();
+            for predicted in all {
+                assert!((conformal.reach(predicted) - LEAST_SPREAD).abs() < 1e-12);
+            }
+            assert_eq!(conformal.interval(1.0)[1], 1.0);
+        }
+        // Most are right, and one is far off.
+        let (names, predicted): (Vec<_>, Vec<_>) = (0..100).map(|k| (k.to_string(), 0.5)).unzip();
+        let mut truth = predicted.clone();
+        truth[0] = 0.0;
+        let conformal = Conformal::fit(&names, &predicted, &truth, 0.9).unwrap();
+        assert!((0..=10).all(|k| conformal.reach(f64::from(k) / 10.0) >= LEAST_SPREAD - 1e-12));
+        // The interval that the errors ask for is not widened.
+        let (names, predicted, truth) = simulated(15, 0.2, 3);
+        let conformal = Conformal::fit(&names, &predicted, &truth, 0.9).unwrap();
+        assert!(conformal.reach > 1.0, "{}", conformal.reach);
     }
 
     #[test]

@@ -12,7 +12,9 @@ use crate::config::EstimatorConfig;
 use crate::distance;
 use crate::error::QualityBuildError;
 use crate::error_map;
-use crate::methods::{Batch, OutputGradients, Outputs, Weigh, Wiring, check, networks, wiring};
+use crate::methods::{
+    Batch, OutputGradients, Outputs, Weigh, Wiring, check, networks, whole_samples, wiring,
+};
 use crate::samples::{Samples, one_hot};
 
 /// Samples that are computed at once.
@@ -137,7 +139,8 @@ impl Estimator {
     /// Estimates samples: images `[n, h, w]` and segmentations `[n, h, w]`.
     ///
     /// # Errors
-    /// Slices that are not of whole samples, and failures of the device.
+    /// Slices that are not of whole samples, [`EngineError::Class`] for a segmentation with more than the labels
+    /// graded, and failures of the device.
     pub fn estimate(&self, images: &[f32], segmentations: &[u8]) -> Result<QualityEstimate, EngineError> {
         let (pixels, labels) = (self.config.framing.pixels(), self.config.framing.labels.len());
         let scale = distance::scale(&self.config.framing);
@@ -166,7 +169,7 @@ impl Estimator {
     ) -> Result<SampleEstimates, EngineError> {
         let (pixels, labels) = (self.config.framing.pixels(), self.config.framing.labels.len());
         if let Some(images) = images {
-            check("the images of the samples", images.len(), samples.len() * pixels)?;
+            check("the slice of images", images.len(), samples.len() * pixels)?;
         }
         let mut estimates = SampleEstimates::default();
         for first in (0..samples.len()).step_by(BATCH) {
@@ -224,9 +227,12 @@ impl Estimator {
         weigh: &mut Weigh<'_>,
     ) -> Result<(Outputs, Vec<f32>), EngineError> {
         let (pixels, labels) = (self.config.framing.pixels(), self.config.framing.labels.len());
-        let samples = images.len() / pixels;
-        check("the images", images.len(), samples * pixels)?;
-        check("the segmentations of whole images", segmentations.len(), samples * pixels)?;
+        let samples = whole_samples("the slice of images", images.len(), pixels)?;
+        check("the slice of segmentations", segmentations.len(), samples * pixels)?;
+        if let Some(&class) = segmentations.iter().find(|&&class| usize::from(class) > labels) {
+            let what = "the slice of segmentations".to_owned();
+            return Err(EngineError::Class { what, found: class.into(), last: labels });
+        }
         let views = self.views.len();
         let mut viewed = vec![0.0; samples * views * pixels];
         let mut planes = vec![0.0; samples * views * labels * pixels];

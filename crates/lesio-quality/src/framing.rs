@@ -28,6 +28,7 @@ const ENLARGED: f64 = 0.6;
 /// is framed with its actual surroundings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
+#[serde(deny_unknown_fields)]
 pub struct Framing {
     /// The labels whose quality is predicted, ascending, without 0.
     pub labels: Vec<u8>,
@@ -106,8 +107,20 @@ impl Framing {
     /// Frames a slice `[row, column]` around its segmentation; `None` where that holds none of the labels.
     ///
     /// # Errors
-    /// Shapes that differ, and images that are empty, not finite or constant.
+    /// A setting that [`Framing::validate`] rejects, shapes that differ, and images that are empty, not finite or
+    /// constant.
     pub fn frame(
+        &self,
+        image: &ArrayView2<'_, f32>,
+        segmentation: &ArrayView2<'_, u8>,
+    ) -> Result<Option<FramedSlice>, InputError> {
+        self.validate()?;
+        self.frame_scaled(image, segmentation)
+    }
+
+    /// As [`Framing::frame`], of a framing that was valid before it was [scaled](Framing::scaled): then its pixels may
+    /// be finer or coarser than a user can ask for.
+    pub(crate) fn frame_scaled(
         &self,
         image: &ArrayView2<'_, f32>,
         segmentation: &ArrayView2<'_, u8>,
@@ -206,8 +219,9 @@ impl Framing {
     /// segmentation: by the coarsest pixels.
     ///
     /// # Errors
-    /// Images that are empty, not finite or constant.
+    /// A setting that [`Framing::validate`] rejects, and images that are empty, not finite or constant.
     pub fn frame_at(&self, image: &ArrayView2<'_, f32>, center: [f64; 2]) -> Result<FramedSlice, InputError> {
+        self.validate()?;
         self.frame_by(image, center, self.pixel)
     }
 
@@ -529,6 +543,29 @@ mod tests {
         );
         let flat = Array2::from_elem((40, 50), 7.0);
         assert!(matches!(frame(&flat, &labels), Err(InputError::Image(ImageError::ConstantImage { .. }))));
+        // Fields are public: what `validate` rejects is refused before it is used.
+        let changes: [(&str, fn(&mut Framing)); 7] = [
+            ("pixel", |framing| framing.pixel = f64::NAN),
+            ("pixel", |framing| framing.pixel = -1.0),
+            ("finest pixel", |framing| framing.finest = f64::NAN),
+            ("finest pixel", |framing| framing.finest = 2.0),
+            ("grid", |framing| framing.grid = [0, 16]),
+            ("grid", |framing| framing.grid = [16, usize::MAX]),
+            ("labels", |framing| framing.labels = vec![2, 2]),
+        ];
+        for (setting, change) in changes {
+            let mut wrong = framing.clone();
+            change(&mut wrong);
+            let framed = wrong.frame(&image.view(), &labels.view()).unwrap_err();
+            let placed = wrong.frame_at(&image.view(), [13.0, 35.0]).unwrap_err();
+            for error in [framed, placed] {
+                let is_named = matches!(&error, InputError::Setting(error) if error.setting == setting);
+                assert!(is_named, "{setting}: {error}");
+            }
+        }
+        // Images with other pixels than the training images are framed by finer ones than a setting may be.
+        let scaled = framing.scaled(0.25).frame_scaled(&image.view(), &labels.view()).unwrap().unwrap();
+        assert_eq!(scaled.pixel(), 0.25);
         assert!(Framing::new([0, 1]).validate().is_err());
         assert!(Framing::new([3, 1, 3]).validate().is_ok());
         assert!(Framing::new(Vec::new()).validate().is_err());

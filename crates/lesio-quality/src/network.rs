@@ -24,7 +24,7 @@ const HIDDEN: usize = 64;
 /// resolution, halved by mean pooling: means pass on less of a perturbation than maxima do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct Widths {
     /// Channels of REC-Net at each resolution, finest first. Default 16, 32, 64, 96.
     pub reconstruction: Vec<usize>,

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::agreement::softmax;
 use crate::augmentation::SampleAugmentation;
 use crate::error::QualityBuildError;
+use crate::methods::whole_samples;
 use crate::network::{Summary, u_net};
 use crate::objective::{CAPACITY, changed, fingerprint};
 use crate::samples::Samples;
@@ -22,6 +23,7 @@ const BATCH: usize = 16;
 /// Configuration of a [`Segmenter`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
+#[serde(deny_unknown_fields)]
 pub struct SegmenterConfig {
     /// Rows and columns of its grid.
     pub grid: [usize; 2],
@@ -82,6 +84,7 @@ impl Segmenter {
     pub fn segment(&self, images: &[f32]) -> Result<Vec<u8>, EngineError> {
         let pixels = self.config.grid[0] * self.config.grid[1];
         let classes = self.config.labels + 1;
+        whole_samples("the slice of images", images.len(), pixels)?;
         let mut segmentations = Vec::with_capacity(images.len());
         for chunk in images.chunks(BATCH * pixels) {
             let samples = chunk.len() / pixels;

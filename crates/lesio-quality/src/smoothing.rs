@@ -1,7 +1,7 @@
 //! Certified estimates: medians over noisy copies of an image, with bounds that no small change of the image exceeds.
 
 use lesio_nn::{EngineError, random};
-use lesio_settings::{SettingError, in_range, require, setters};
+use lesio_settings::{SettingError, field_defaults, in_range, require, setters};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{EstimateError, InputError};
@@ -22,19 +22,25 @@ const MOST_DRAWS: usize = 1_000_000;
 /// noise narrows these bounds for large radii, and makes estimates worse.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
+#[serde(deny_unknown_fields)]
 pub struct Smoothing {
     /// Standard deviation of the noise, in deviations of the image; above 0, at most 100.
     pub deviation: f64,
     /// Noisy copies of each image, 1 to a million. Default 256: enough for radii of up to two deviations.
+    #[serde(default = "SmoothingDefaults::draws")]
     pub draws: usize,
     /// Probability that both bounds hold, over the noise; above 0, below 1. Default .99.
+    #[serde(default = "SmoothingDefaults::confidence")]
     pub confidence: f64,
     /// Seed of the noise. Default 0. An attacker who knows it can mislead a finite number of draws: use a secret one
     /// where attacks are expected.
+    #[serde(default = "SmoothingDefaults::seed")]
     pub seed: u64,
 }
 
 setters!(Smoothing { draws: usize, confidence: f64, seed: u64 });
+
+field_defaults!(SmoothingDefaults: Smoothing::new(1.0) => { draws: usize, confidence: f64, seed: u64 });
 
 impl Smoothing {
     /// Noise of a standard deviation, in deviations of the image.

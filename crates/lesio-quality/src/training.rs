@@ -16,7 +16,7 @@ const LAST_EXPONENT: f32 = 2.0;
 /// The training of an estimator.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct EstimatorTraining {
     /// Epochs, batches, optimizer, patience and seed.
     pub train: TrainConfig,
@@ -65,7 +65,7 @@ setters!(EstimatorTraining { augmentation: SampleAugmentation });
 /// training for free!"): clean images cost nothing more.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct AdversarialTraining {
     /// The largest bound, in deviations, 1e-6 to 1000; the mean one falls from two thirds of it to one third over a training. Default .3.
     pub strength: f32,

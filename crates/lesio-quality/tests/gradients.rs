@@ -97,6 +97,35 @@ fn a_sample_does_not_depend_on_its_neighbors() {
 }
 
 #[test]
+fn input_that_is_no_sample_is_named() {
+    let (images, segmentations) = input();
+    for method in Method::ALL {
+        let estimator = estimator(method, &Device::Cpu);
+        let told = |images: &[f32], segmentations: &[u8]| {
+            let weigh = |_: &[f32]| vec![1.0; 4];
+            let own = estimator.estimate(images, segmentations).unwrap_err().to_string();
+            let of_gradient =
+                estimator.image_gradient(images, segmentations, &weigh).unwrap_err().to_string();
+            assert_eq!(own, of_gradient, "{}", method.name());
+            own
+        };
+        let short = told(&images[..10], &segmentations);
+        assert_eq!(short, "the slice of images holds 10 values, expected 256");
+        let longer = told(&images[..=PIXELS], &segmentations);
+        assert_eq!(longer, "the slice of images holds 257 values, expected 512");
+        let other = told(&images, &segmentations[..PIXELS]);
+        assert_eq!(other, "the slice of segmentations holds 256 values, expected 512");
+        // Two labels are graded; a third is only seen by the second opinion.
+        for class in [3, 9] {
+            let mut unknown = segmentations.clone();
+            unknown[PIXELS + 7] = class;
+            let error = told(&images, &unknown);
+            assert_eq!(error, format!("the slice of segmentations holds class {class}, expected 0 to 2"));
+        }
+    }
+}
+
+#[test]
 fn views_make_an_estimate_the_same_for_a_mirrored_sample() {
     let (images, segmentations) = input();
     let mirrored = |values: &[f32]| -> Vec<f32> {

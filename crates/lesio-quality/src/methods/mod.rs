@@ -16,7 +16,7 @@ use crate::reconstructor;
 
 pub use description::ModelNetwork;
 pub(crate) use description::in_order;
-pub(crate) use wiring::{Batch, OutputGradients, Outputs, Weigh, Wiring, check};
+pub(crate) use wiring::{Batch, OutputGradients, Outputs, Weigh, Wiring, check, whole_samples};
 
 /// The networks of an estimator.
 pub(crate) struct Networks {

@@ -86,6 +86,17 @@ pub(crate) fn check(what: &str, found: usize, expected: usize) -> Result<(), Eng
     if found == expected { Ok(()) } else { Err(EngineError::Length { what: what.into(), found, expected }) }
 }
 
+/// The number of samples of so many pixels in a slice of so many values.
+///
+/// # Errors
+/// For a slice that does not end with a sample.
+pub(crate) fn whole_samples(what: &str, found: usize, pixels: usize) -> Result<usize, EngineError> {
+    // Rounded up: of a slice that is too short for one sample, one is expected, not none.
+    let samples = found.div_ceil(pixels.max(1));
+    check(what, found, samples * pixels)?;
+    Ok(samples)
+}
+
 /// The only network of a method that trains one.
 pub(crate) fn single<'l, 'a>(
     networks: &'l mut [&'a mut dyn Engine],

@@ -59,8 +59,9 @@ impl QualityPipeline {
     /// is trained anew.
     ///
     /// # Errors
-    /// For an invalid configuration, and for a grid that the segmenters or the networks of any [`Method`] cannot be made
-    /// for, before anything is trained; for slices that cannot be used, and if a training fails or is stopped.
+    /// For an invalid configuration, for a grid that the segmenters or the networks of any [`Method`] cannot be made
+    /// for, and for patients that are for training and held out ([`PipelineError::SharedPatients`]), before anything is
+    /// trained; for slices that cannot be used, and if a training fails or is stopped.
     pub fn prepare(
         config: PipelineConfig,
         estimators: EstimatorConfig,
@@ -73,6 +74,9 @@ impl QualityPipeline {
         // Before anything is trained: the networks that are trained last must not be the first to refuse the grid.
         config.validate()?;
         config.check_networks(&estimators)?;
+        let patients = [training, held_out]
+            .map(|slices| slices.iter().map(|slice| slice.patient.clone()).collect::<BTreeSet<_>>());
+        check_apart(&patients)?;
         let (framing, classes) = (&estimators.framing, &estimators.classes);
         let segmenters = config.segmenters(framing, classes, training, &cache, device, observer)?;
         let reconstruction = config.reconstruction(&estimators, training, &cache, device, observer)?;
@@ -82,8 +86,6 @@ impl QualityPipeline {
             let candidates = config.candidates(&segmenters, slices, observer)?;
             pools.push(config.samples(framing, classes, slices, &candidates, per_bin)?);
         }
-        let patients = [training, held_out]
-            .map(|slices| slices.iter().map(|slice| slice.patient.clone()).collect::<BTreeSet<_>>());
         let (pixel_millimeters, orientation) = (pixel_millimeters(training), orientation(training));
         let (held_out, training) = (pools.pop().unwrap_or_default(), pools.pop().unwrap_or_default());
         let device = device.clone();
@@ -182,6 +184,19 @@ impl QualityPipeline {
     }
 }
 
+/// The number of patients that an error names.
+const LISTED: usize = 10;
+
+/// Returns an error for patients that are for training and held out.
+fn check_apart([training, held_out]: &[BTreeSet<String>; 2]) -> Result<(), PipelineError> {
+    let count = training.intersection(held_out).count();
+    if count == 0 {
+        return Ok(());
+    }
+    let patients = training.intersection(held_out).take(LISTED).cloned().collect();
+    Err(PipelineError::SharedPatients { patients, count })
+}
+
 /// Least and greatest side of a pixel, in millimeters; `None` where a slice does not tell.
 fn pixel_millimeters(slices: &[TrueSlice]) -> Option<[f64; 2]> {
     let mut range: Option<[f64; 2]> = None;
@@ -211,7 +226,7 @@ fn orientation(slices: &[TrueSlice]) -> Option<Orientation> {
 
 #[cfg(test)]
 mod tests {
-    use std::ops::ControlFlow;
+    use std::ops::{ControlFlow, Range};
 
     use ndarray::Array2;
 
@@ -222,13 +237,24 @@ mod tests {
 
     /// How the preparation of a pipeline on a grid fails, and whether a step of it had begun.
     fn refused(config: PipelineConfig, grid: [usize; 2], widths: [usize; 3]) -> (String, bool) {
+        let (error, began) = fails(config, grid, widths, 0..2, 2..4);
+        (error.to_string(), began)
+    }
+
+    /// The same, of these patients for training and held out.
+    fn fails(
+        config: PipelineConfig,
+        grid: [usize; 2],
+        widths: [usize; 3],
+        training: Range<usize>,
+        held_out: Range<usize>,
+    ) -> (PipelineError, bool) {
         let slice = |patient: usize| {
             let image = Array2::from_shape_fn((40, 40), |(i, j)| (i * 40 + j + patient) as f32);
             let truth = Array2::from_shape_fn((40, 40), |(i, j)| u8::from(i > 10 && i < 20 && j > 20));
-            TrueSlice::alone(&format!("p{patient}"), image, truth).unwrap()
+            TrueSlice::alone(&format!("p{patient:02}"), image, truth).unwrap()
         };
-        let slices: Vec<TrueSlice> = (0..4).map(slice).collect();
-        let (training, held_out) = slices.split_at(2);
+        let [training, held_out] = [training, held_out].map(|all| all.map(slice).collect::<Vec<_>>());
         let estimators = EstimatorConfig::new(Method::SecondOpinion, Framing::new([1]).grid(grid))
             .widths(Widths::uniform(widths));
         let mut began = false;
@@ -238,8 +264,27 @@ mod tests {
         };
         let (cache, device) = (StepCache::none(), Device::Cpu);
         let failed =
-            QualityPipeline::prepare(config, estimators, training, held_out, cache, &device, &mut observer);
-        (failed.unwrap_err().to_string(), began)
+            QualityPipeline::prepare(config, estimators, &training, &held_out, cache, &device, &mut observer);
+        (failed.unwrap_err(), began)
+    }
+
+    #[test]
+    fn patients_that_are_learned_from_are_not_held_out() {
+        let mut config = PipelineConfig::new(1).scaled(1e-4);
+        config.segmenters = vec![vec![4, 8]];
+        let refused = |training, held_out| fails(config.clone(), [16, 16], [4, 4, 8], training, held_out);
+        let (error, began) = refused(0..6, 5..8);
+        let is_named = matches!(
+            &error,
+            PipelineError::SharedPatients { patients, count: 1 } if *patients == ["p05"]
+        );
+        assert!(is_named && !began, "{error:?}");
+        let (error, began) = refused(0..20, 1..30);
+        let expected = "the training and the held-out slices have patients in common: p01, p02, p03, p04, p05, p06, \
+                        p07, p08, p09, p10 and 9 more";
+        assert_eq!((error.to_string().as_str(), began), (expected, false));
+        // Apart, the training begins.
+        assert!(refused(0..6, 6..8).1);
     }
 
     #[test]

@@ -41,6 +41,14 @@ pub enum PipelineError {
         /// What is missing.
         what: String,
     },
+    /// Patients are for training and held out: intervals that are calibrated on what was learned are too narrow.
+    #[error("the training and the held-out slices have patients in common: {}", named(patients, *count))]
+    SharedPatients {
+        /// The first such patients, ten at most.
+        patients: Vec<String>,
+        /// The number of such patients.
+        count: usize,
+    },
     /// A slice is invalid.
     #[error("slice {index} of case {case:?} is invalid")]
     Slice {
@@ -69,6 +77,15 @@ pub enum PipelineError {
     /// The observer stopped it.
     #[error("stopped; the same command continues from here")]
     Stopped,
+}
+
+/// The first names of a list, and the number of the others.
+fn named(first: &[String], count: usize) -> String {
+    let more = match count.saturating_sub(first.len()) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    first.join(", ") + &more
 }
 
 impl From<SettingError> for PipelineError {
