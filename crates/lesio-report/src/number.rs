@@ -24,16 +24,22 @@ pub(crate) fn fixed(value: f64, decimals: usize) -> String {
 /// A number with up to three significant digits and no zeros at the end, for the ends of a scale;
 /// powers of ten only where plain digits would be long.
 pub(crate) fn compact(value: f64) -> String {
+    significant(value, 3)
+}
+
+/// A number with up to so many significant digits, from 1 to 17, and otherwise as [`compact`].
+pub(crate) fn significant(value: f64, most: usize) -> String {
     if !value.is_finite() || value == 0.0 {
         return fixed(value, 0);
     }
-    let scientific = format!("{value:.2e}");
+    let decimals = most.clamp(1, MOST_DECIMALS) - 1;
+    let scientific = format!("{value:.decimals$e}");
     let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
     if !(-4..6).contains(&exponent) {
         return format!("{}e{exponent}", trimmed(digits)).replace('-', "\u{2212}");
     }
-    trimmed(&fixed(value, usize::try_from(2 - exponent).unwrap_or(0))).to_owned()
+    trimmed(&fixed(value, usize::try_from(decimals as i32 - exponent).unwrap_or(0))).to_owned()
 }
 
 /// Removes zeros at the end of a decimal fraction.
@@ -70,6 +76,23 @@ mod tests {
         ];
         for (value, text) in cases {
             assert_eq!(compact(value), text);
+        }
+    }
+
+    #[test]
+    fn significant_digits() {
+        let cases = [
+            (0.0, 7, "0"),
+            (0.123_452, 7, "0.123452"),
+            (0.123_452, 2, "0.12"),
+            (123_456.789, 8, "123456.79"),
+            (-1_198_000.0, 4, "\u{2212}1.198e6"),
+            (0.000_012_345_6, 5, "1.2346e\u{2212}5"),
+            (0.999_99, 4, "1"),
+            (2.5, 99, "2.5"),
+        ];
+        for (value, most, text) in cases {
+            assert_eq!(significant(value, most), text);
         }
     }
 }

@@ -33,8 +33,9 @@ pub struct Levels {
 const STEPS: f64 = 255.0;
 
 impl Levels {
-    /// Levels over a scale, which is moved by less than half a step so that the threshold lies on an edge; a threshold outside
-    /// the scale extends it. A threshold that is not finite counts as none.
+    /// Levels over a scale, which is moved by at most half a step, both ends alike, so that the threshold lies on an edge.
+    /// A threshold above the scale extends it. So does one below the scale or less than half a step above its lower end:
+    /// the levels then begin one step below the threshold. A threshold that is not finite counts as none.
     ///
     /// # Errors
     /// A scale and a threshold so far apart that steps are infinite.
@@ -44,11 +45,20 @@ impl Levels {
             return Ok(Self { low, step: (high - low) / STEPS, exact: None, threshold: None });
         };
         let at = f64::from(exact);
-        // Of a threshold at the lower end or below it, level 0 is all that does not reach it.
-        let low = if at > low { low } else { at - (high - at) / STEPS };
-        let scale = Scale::new(low, high.max(at))?;
-        let level = (STEPS * (at - low) / (scale.high() - low)).round().clamp(1.0, STEPS);
-        Ok(Self { low, step: (at - low) / level, exact: Some(exact), threshold: Some(level as u8) })
+        let scale = Scale::new(low.min(at), high.max(at))?;
+        let high = scale.high();
+        let level = (STEPS * ((at - low) / (high - low))).round();
+        // The step does not follow from the distance between the threshold and one end: where that is a few steps, rounding
+        // the level would change the step by much and move the other end far away.
+        let (level, step) = if level >= 1.0 {
+            (level.min(STEPS), (high - low) / STEPS)
+        } else {
+            // Level 0 is all that does not reach the threshold.
+            (1.0, (high - at) / (STEPS - 1.0))
+        };
+        let low = at - level * step;
+        Scale::new(low, high)?;
+        Ok(Self { low, step, exact: Some(exact), threshold: Some(level as u8) })
     }
 
     /// The level of a score; 0 for NaN.
@@ -112,6 +122,39 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Of thresholds near an end, too: no end of the scale is far from where it was asked for.
+    #[test]
+    fn a_threshold_moves_the_scale_by_at_most_half_a_step() {
+        for (low, high) in [(0.0, 1.0), (-3.0, 5.0), (1000.0, 1000.5), (0.0, 1e-6), (-1e6, 0.0)] {
+            let width: f64 = high - low;
+            // From below the scale to above it, several within each level.
+            for k in -400..=1400 {
+                let threshold = (low + f64::from(k) / 1000.0 * width) as f32;
+                let at = f64::from(threshold);
+                let levels = Levels::new(Scale::new(low, high).unwrap(), Some(threshold)).unwrap();
+                let step = levels.edge(1) - levels.edge(0);
+                let (first, last) = (levels.edge(0), levels.edge(255));
+                let what = format!("{low} to {high}, {threshold}: {first} to {last}");
+                let rounding = 1e-9 * (1.0 + low.abs().max(high.abs()));
+                assert!((last - high.max(at)).abs() <= 0.5 * step + rounding, "{what}");
+                if at - low > 0.501 * width / 255.0 {
+                    assert!((first - low).abs() <= 0.5 * step + rounding, "{what}");
+                } else {
+                    let below = low.min(at) - first;
+                    assert!((-rounding..=step + rounding).contains(&below), "{what}");
+                }
+                let level = levels.threshold().unwrap();
+                assert!((levels.edge(level) - at).abs() <= rounding, "{what}");
+                assert_eq!(levels.level(threshold), level, "{what}");
+                assert_eq!(levels.level(threshold.next_down()), level - 1, "{what}");
+            }
+        }
+        // High scores differ.
+        let levels = Levels::new(Scale::new(0.0, 1.0).unwrap(), Some(0.001)).unwrap();
+        assert_eq!(levels.threshold(), Some(1));
+        assert_eq!([0.0, 0.0009, 0.26, 0.5, 0.99].map(|score| levels.level(score)), [0, 0, 66, 127, 252]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::error::PlotError;
-use crate::number::{compact, fixed};
+use crate::number::{compact, fixed, significant};
 use crate::scale::Scale;
 
 /// The scale of an axis.
@@ -110,14 +110,17 @@ fn linear_ticks(start: f64, end: f64, least: f64) -> Vec<(f64, String)> {
     // The tolerance keeps an end that is a tick.
     let (first, last) = ((start / step - 1e-6).ceil(), (end / step + 1e-6).floor());
     let decimals = (-(step * 1.001).log10().floor()).max(0.0);
-    let plain = decimals <= 5.0 && start.abs().max(end.abs()) < 1e6;
+    let largest = start.abs().max(end.abs());
+    let plain = decimals <= 5.0 && largest < 1e6;
+    // Three digits, or as many more as tell neighboring ticks apart.
+    let digits = ((largest / step).log10().ceil() + 1.0).max(3.0) as usize;
     (0..)
         .map(|i| first + f64::from(i))
         .take_while(|&i| i <= last)
         .take(16)
         .map(|i| {
             let value = i * step;
-            (value, if plain { fixed(value, decimals as usize) } else { compact(value) })
+            (value, if plain { fixed(value, decimals as usize) } else { significant(value, digits) })
         })
         .collect()
 }
@@ -147,6 +150,8 @@ fn log_ticks(start: f64, end: f64) -> Vec<(f64, String)> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn axis(scale: AxisScale, values: &[f64]) -> Axis {
@@ -176,6 +181,25 @@ mod tests {
     }
 
     #[test]
+    fn labels_of_narrow_ranges_differ() {
+        assert_eq!(
+            texts(&axis(AxisScale::Linear, &[-1.2e6, -1.19e6])),
+            ["1.2e6", "1.198e6", "1.196e6", "1.194e6", "1.192e6", "1.19e6"]
+                .map(|text| format!("\u{2212}{text}"))
+        );
+        assert_eq!(
+            texts(&axis(AxisScale::Linear, &[0.123_451, 0.123_459])),
+            ["0.123452", "0.123454", "0.123456", "0.123458"]
+        );
+        // Three digits suffice.
+        assert_eq!(texts(&axis(AxisScale::Linear, &[0.0, 5e6])), ["0", "1e6", "2e6", "3e6", "4e6", "5e6"]);
+        assert_eq!(
+            texts(&axis(AxisScale::Linear, &[1e-7, 5e-7])),
+            [1, 2, 3, 4, 5].map(|k| format!("{k}e\u{2212}7"))
+        );
+    }
+
+    #[test]
     fn every_range_has_between_two_and_a_dozen_ticks() {
         let values = [-3e200, -1e9, -1.0, -1e-9, 0.0, 1e-12, 0.1, 1.0, 1.000_001, 7.0, 1e6, 1e200];
         for (i, &low) in values.iter().enumerate() {
@@ -187,6 +211,8 @@ mod tests {
                     let axis = axis(scale, &[low, high]);
                     let count = axis.ticks.len();
                     assert!((2..=12).contains(&count), "{scale:?} {low} {high}: {axis:?}");
+                    let distinct: BTreeSet<&str> = texts(&axis).into_iter().collect();
+                    assert_eq!(distinct.len(), count, "{scale:?} {low} {high}: {axis:?}");
                     assert!(axis.start < axis.end);
                 }
             }
