@@ -209,13 +209,23 @@ impl Localizer {
             None => false,
         };
         if is_another {
-            self.document.calibration.remove(PredictorName::Ensemble);
-            self.document.chosen.take_if(|chosen| chosen.predictor == PredictorName::Ensemble);
+            self = self.without_ensemble();
         }
         self.document.ensemble = Some(ensemble);
         self.document.others = others.iter().map(|other| other.document.clone()).collect();
         self.others = others;
         Ok(self)
+    }
+
+    /// Drops the ensemble with its other localizers, its calibration, and the selected predictor if it is the ensemble.
+    #[must_use]
+    pub fn without_ensemble(mut self) -> Self {
+        self.document.ensemble = None;
+        self.document.others = Vec::new();
+        self.others = Vec::new();
+        self.document.calibration.remove(PredictorName::Ensemble);
+        self.document.chosen.take_if(|chosen| chosen.predictor == PredictorName::Ensemble);
+        self
     }
 
     /// The ensemble, if the localizer has one.
