@@ -2,11 +2,12 @@
 //!
 //! `cargo run --release --example combine -- --model vae,segmenter --data DIR --image flair.nii.gz --mask mask.nii.gz`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
+use lesio::anomaly::Localizer;
 use lesio::io::dataset::Case;
 use lesio::study::{
     BadCases, ReadCases, combine_localizers, notice_other_channel, prepare_folder, readable_cases,
@@ -25,7 +26,7 @@ use lesio_examples::{DataArgs, DeviceArgs, Outcome, Watch, left_out, parse, run,
 #[derive(Debug, Parser)]
 #[command(args_override_self = true)]
 struct Args {
-    /// Model files of `train`, or their folders, separated by commas
+    /// Model files of `train`, or their folders, separated by commas. An ensemble takes part with its single models
     #[arg(long, required = true, value_delimiter = ',')]
     model: Vec<PathBuf>,
     #[command(flatten)]
@@ -58,12 +59,14 @@ fn program() -> Outcome {
     let args = parse::<Args>();
     let started = Instant::now();
     new_model_path(&args.out, args.overwrite)?;
-    let mut models = load_models(&model_files(&args.model), &args.device, None, None, None)?;
-    // A folder of several members also holds their ensemble, which is made anew.
-    models.retain(|(_, localizer)| localizer.ensemble().is_none());
-    if models.is_empty() {
-        return Err("--model names no single model, but ensembles only".into());
-    }
+    let files = model_files(&args.model);
+    let models = load_models(&files, &args.device, None, None, None)?.into_iter().zip(&files);
+    // A folder of several members also holds their ensemble, which is made anew. Any other ensemble is taken apart.
+    let is_kept = |localizer: &Localizer, file: &Path| {
+        localizer.ensemble().is_none() || !files.iter().any(|other| is_member_beside(other, file))
+    };
+    let models = models.filter(|((_, localizer), file)| is_kept(localizer, file));
+    let models: Vec<(String, Localizer)> = models.map(|(model, _)| model).collect();
     let data = args.data.open()?;
     let cases = args.data.select(&data, &args.validation)?;
     let options = args.data.read_options();
@@ -86,4 +89,11 @@ fn program() -> Outcome {
     prepare_folder(&args.out)?;
     write_ensemble(&combined, &args.out, || stamp("combine", started))?;
     left_out(&failed)
+}
+
+/// Whether a model file is in a folder such as `member-1` beside another one.
+fn is_member_beside(file: &Path, other: &Path) -> bool {
+    let Some(folder) = file.parent() else { return false };
+    let name = folder.file_name().map(|name| name.to_string_lossy());
+    name.is_some_and(|name| name.starts_with("member-")) && folder.parent() == other.parent()
 }

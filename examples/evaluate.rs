@@ -45,10 +45,10 @@ struct Args {
     /// Split whose lesions determine thresholds, weights and the best predictor. Without it, these are omitted
     #[arg(long)]
     validation: Option<String>,
-    /// Predictors; by default all that a model supports
+    /// Predictors, each of which at least one model must support; by default all that a model supports
     #[arg(long, value_delimiter = ',')]
     predictors: Option<Vec<PredictorName>>,
-    /// Predictors of all models to combine; they are calibrated on the normal slices of --validation
+    /// Predictors of all models to combine. Those that a model is not calibrated for are calibrated on --validation
     #[arg(long, value_delimiter = ',')]
     ensemble: Vec<PredictorName>,
     /// Table of lesions as written by `inject_lesions`, for figures by kind and contrast; masks must contain the
@@ -64,7 +64,7 @@ struct Args {
     #[arg(long, value_name = "LENGTH", value_parser = length_of, allow_hyphen_values = true)]
     erosion: Option<f64>,
     /// Store in each model file which of its predictors is best on the lesions of --validation, so that `localize` uses
-    /// it
+    /// it. Only predictors that the file has a calibration for are considered
     #[arg(long, requires = "validation", conflicts_with_all = ["median", "erosion", "precision", "shard"])]
     save_choice: bool,
     /// Number format of the products in VAEs, instead of the format of their training
@@ -74,7 +74,7 @@ struct Args {
     device: DeviceArgs,
     #[command(flatten)]
     cohort: CohortArgs,
-    /// Stop at the first case that cannot be read, instead of leaving it out
+    /// Stop at the first case that cannot be read or scored, instead of leaving it out
     #[arg(long)]
     strict: bool,
     /// Number of bootstrap replicates

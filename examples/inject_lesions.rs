@@ -28,10 +28,10 @@ struct Args {
     /// Folder with a folder for each subject
     #[arg(long)]
     data: PathBuf,
-    /// Name of the image in each subject's folder
+    /// Name of the image in each subject's folder; {case} stands for the folder's name
     #[arg(long, default_value = "image.nii.gz")]
     image: String,
-    /// Name of the tissue map or brain mask in each subject's folder; 0 is outside
+    /// Name of the tissue map or brain mask in each subject's folder; 0 is outside. {case} stands for the folder's name
     #[arg(long, default_value = "tissue.nii.gz")]
     tissue: String,
     /// How to match tissue maps to their images

@@ -18,7 +18,8 @@ use serde_json::json;
 ///
 /// Thresholds and p-values of a model are valid for images like those of its calibration. Writes model.safetensors into
 /// --out, where only the calibration differs from the input model, and report.json with the false-positive rates before
-/// and after. A family-wise level needs 1 / level - 1 normal images: 19 for .05.
+/// and after. A family-wise level needs 1 / level - 1 normal patients: 19 for .05. Several images of one patient count
+/// once.
 #[derive(Debug, Parser)]
 #[command(args_override_self = true)]
 struct Args {
@@ -63,14 +64,21 @@ fn program() -> Outcome {
     let found = recalibrate(localizer, &ReadCases::new(&cases, &options), &mut watch)?;
     prepare_folder(&args.out)?;
     found.localizer.save(&path)?;
-    let mut report =
-        json!({ "schema": 1, "model": args.model, "subjects": found.subjects, "rates": found.rates });
+    let (subjects, images) = (found.subjects, found.images);
+    let mut report = json!({
+        "schema": 1,
+        "model": args.model,
+        "subjects": subjects,
+        "images": images,
+        "rates": found.rates,
+    });
     if !failed.is_empty() {
         report["failed"] = json!(failed);
     }
     let report = stamped(report, "recalibrate", started);
     write_json(args.out.join("report.json"), &report, Existing::Replace)?;
     say!("{}", found.table()?.to_markdown());
-    say!("calibrated on {} images: wrote {}", found.subjects, path.display());
+    let of = if subjects == images { String::new() } else { format!(" of {subjects} patients") };
+    say!("calibrated on {images} images{of}: wrote {}", path.display());
     left_out(&failed)
 }

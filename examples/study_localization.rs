@@ -21,7 +21,8 @@ use lesio_examples::{DeviceArgs, Outcome, Watch, parse, run, say, stamped};
 /// gradient, and what do beta and ensembles change?
 ///
 /// Every model of the study is a cell, saved as cell-*.json in --out when it is complete. Run the same command again to
-/// continue. Writes report.html and report.json for the cells that are complete.
+/// continue; cells of other data or another budget are an error. Writes report.html and report.json for the cells that
+/// are complete. No patient may be in two of the training, the validation and the test cases.
 #[derive(Debug, Parser)]
 #[command(args_override_self = true)]
 struct Args {
@@ -86,15 +87,13 @@ fn program() -> Outcome {
     let config = StudyConfig::new(&args.out, budget, time).device(args.device.device);
     let volumes = Layout::cases(args.image.as_str(), Some(&args.mask));
     // A separate folder of medical volumes is used for testing as a whole; one of natural images has a test split.
-    let medical = |observer: &mut dyn Observer| {
-        let test = (args.test_medical.as_deref(), if args.test_medical.is_some() { "all" } else { "test" });
-        domain(MEDICAL, Preset::Heads, size, &volumes, &args.medical, test, observer)
-    };
-    let natural = |observer: &mut dyn Observer| {
-        let test = (args.test_natural.as_deref(), "test");
-        domain(NATURAL, Preset::Photo, size, &Layout::MvTec, &args.natural, test, observer)
-    };
-    let mut domains = [StudyDomain::new(MEDICAL, medical), StudyDomain::new(NATURAL, natural)];
+    let split = if args.test_medical.is_some() { "all" } else { "test" };
+    let medical = Data::open(&args.medical, args.test_medical.as_deref(), split, &volumes)?;
+    let natural = Data::open(&args.natural, args.test_natural.as_deref(), "test", &Layout::MvTec)?;
+    let mut domains = [
+        medical.domain(MEDICAL, Preset::Heads, args.size)?,
+        natural.domain(NATURAL, Preset::Photo, args.size)?,
+    ];
     let cells = study_localization(&mut domains, &config, &mut Watch::default())?;
 
     let report = StudyReport::new(cells, MEDICAL, NATURAL);
@@ -111,17 +110,33 @@ fn program() -> Outcome {
     Ok(())
 }
 
-/// Reads a domain. If there is a separate test folder, the test cases are a split of that folder.
-fn domain(
-    name: &str,
-    preset: Preset,
-    size: usize,
-    layout: &Layout,
-    folder: &Path,
-    (test, split): (Option<&Path>, &str),
-    observer: &mut dyn Observer,
-) -> Result<Domain, WorkflowError> {
-    let data = Dataset::open(folder, layout)?;
-    let other = test.map(|test| Dataset::open(test, layout)).transpose()?;
-    Domain::read(name, preset, size, &data, (other.as_ref().unwrap_or(&data), split), observer)
+/// The data of a domain. If there is a separate test folder, the test cases are a split of that folder.
+struct Data {
+    own: Dataset,
+    other: Option<Dataset>,
+    split: &'static str,
+}
+
+impl Data {
+    fn open(
+        folder: &Path,
+        test: Option<&Path>,
+        split: &'static str,
+        layout: &Layout,
+    ) -> Result<Self, WorkflowError> {
+        let other = test.map(|test| Dataset::open(test, layout)).transpose()?;
+        Ok(Self { own: Dataset::open(folder, layout)?, other, split })
+    }
+
+    fn domain(
+        &self,
+        name: &'static str,
+        preset: Preset,
+        size: usize,
+    ) -> Result<StudyDomain<'_>, WorkflowError> {
+        let test = (self.other.as_ref().unwrap_or(&self.own), self.split);
+        let read =
+            move |observer: &mut dyn Observer| Domain::read(name, preset, size, &self.own, test, observer);
+        StudyDomain::new(name, read).with_data(&self.own, test)
+    }
 }

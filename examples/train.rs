@@ -14,7 +14,7 @@ use lesio::study::{
     combine_localizers, predictor_choice, read_subjects, require_apart,
 };
 use lesio_examples::arguments::whole;
-use lesio_examples::models::{label, member_folders, write_ensemble};
+use lesio_examples::models::{MEMBERS, label, member_folders, with_members, write_ensemble};
 use lesio_examples::output::note;
 use lesio_examples::training::{ModelArgs, PassArgs, StartArgs};
 use lesio_examples::{DataArgs, DeviceArgs, Outcome, Watch, left_out, parse, run, say, stamp, stamped};
@@ -129,6 +129,7 @@ fn program() -> Outcome {
         let trained = prepared.train(&training.model, training.length, options, &mut watch)?;
         trained.localizer.save(model)?;
         let mut report = stamped(trained.report(), "train", began);
+        report[MEMBERS] = json!(0);
         if !failed.is_empty() {
             report["failed"] = json!(failed);
         }
@@ -142,7 +143,7 @@ fn program() -> Outcome {
         note("the models are not combined, since no normal slice was held out to calibrate them");
     } else if combined {
         let combined = combine_localizers(localizers, prepared.held_out(), None, &mut watch)?;
-        write_ensemble(&combined, &args.out, || stamp("train", started))?;
+        write_ensemble(&combined, &args.out, || with_members(stamp("train", started), members.len()))?;
     }
     left_out(&failed)
 }

@@ -9,7 +9,7 @@ use std::time::Instant;
 use clap::Parser;
 use lesio::quality::Method;
 use lesio::report::{Existing, RunRecord, write_json};
-use lesio::study::quality::{patients, train_quality};
+use lesio::study::quality::{QualityData, QualityDataConfig, QualityStudyError, patients, train_quality};
 use lesio_examples::choices::named;
 use lesio_examples::models::new_model_path;
 use lesio_examples::quality::{QualityArgs, watch};
@@ -50,6 +50,13 @@ fn main() -> ExitCode {
     run(program)
 }
 
+/// Reads the data without the test patients, who are for `evaluate_quality` and `study_quality`.
+fn read(args: &QualityArgs) -> Result<QualityData, QualityStudyError> {
+    let config = QualityDataConfig::new(args.layout.clone(), args.seed).labels(args.label.clone());
+    let config = config.size(args.size).predictions(args.predictions.clone());
+    config.read_training(&args.data, &mut watch("reading"))
+}
+
 fn program() -> Outcome {
     let args = parse::<Args>();
     let started = Instant::now();
@@ -58,7 +65,7 @@ fn program() -> Outcome {
     let steps = args.out.join("steps");
     prepare_folder(&args.out)?;
     prepare_folder(&steps)?;
-    let data = args.quality.read(None)?;
+    let data = read(&args.quality)?;
     let framing = &data.estimators.framing;
     say!(
         "{} training patients, {} held out; labels {:?}, {} image pixels per grid pixel",

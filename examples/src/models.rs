@@ -7,7 +7,7 @@ use lesio::anomaly::{Localizer, Model, PredictorName};
 use lesio::nn::{LoadError, Precision};
 use lesio::report::{Existing, Extra, write_json};
 use lesio::study::{CombinedLocalizers, check_folder, predictor_choice};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::filters::MedianLengths;
 use crate::output::{one_line, warn};
@@ -19,6 +19,30 @@ pub fn member_folders(out: &Path, members: usize) -> Vec<PathBuf> {
     (1..=members).map(|member| out.join(format!("member-{member}"))).collect()
 }
 
+/// The field of the report of a training that states the number of members in its folder: 0 for a single model.
+pub const MEMBERS: &str = "members";
+
+/// The fields that a program adds to the report of an ensemble, with the number of its members ([`MEMBERS`]).
+#[must_use]
+pub fn with_members(mut stamp: Extra, members: usize) -> Extra {
+    stamp.insert(MEMBERS.to_owned(), json!(members));
+    stamp
+}
+
+/// The number of members that the report in a folder states. Further members are those of an earlier training, which
+/// a smaller one has replaced. `None` without such a report: of an interrupted training, or of an earlier version.
+fn stated_members(folder: &Path) -> Option<usize> {
+    let report: Value = serde_json::from_slice(&std::fs::read(folder.join("report.json")).ok()?).ok()?;
+    usize::try_from(report[MEMBERS].as_u64()?).ok()
+}
+
+/// Keeps the number of members that the report in a folder states, in a new report of a program that trains none.
+fn keep_members(report: &mut Value, folder: &Path) {
+    if let Some(members) = stated_members(folder).filter(|_| report.get(MEMBERS).is_none()) {
+        report[MEMBERS] = json!(members);
+    }
+}
+
 /// Returns the model files of the given paths: a file itself, or `model.safetensors` in a folder with those of its
 /// members ([`member_folders`]).
 #[must_use]
@@ -27,6 +51,7 @@ pub fn model_files(paths: &[PathBuf]) -> Vec<PathBuf> {
         let own = model_path(path);
         let members =
             (1..).map(|member| path.join(format!("member-{member}"))).take_while(|path| path.is_dir());
+        let members = members.take(stated_members(path).unwrap_or(usize::MAX));
         let members: Vec<PathBuf> = members.map(|folder| model_path(&folder)).collect();
         // Members without an ensemble are those of an interrupted training, or of an earlier version.
         let whole = (own.exists() || members.is_empty()).then_some(own);
@@ -69,6 +94,7 @@ pub fn write_ensemble(
     for (name, value) in stamp() {
         report[name] = value;
     }
+    keep_members(&mut report, out);
     write_json(out.join("report.json"), &report, Existing::Replace)?;
     let members: Vec<String> =
         weights.iter().map(|(name, weight)| format!("{weight:.3} {}", one_line(name))).collect();
@@ -207,7 +233,30 @@ pub fn check_ensemble(
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+
+    #[test]
+    fn members_of_an_earlier_training_are_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path();
+        member_folders(out, 3).iter().for_each(|member| fs::create_dir(member).unwrap());
+        fs::write(out.join("model.safetensors"), "").unwrap();
+        let found = || model_files(&[out.to_owned()]);
+        assert_eq!(found().len(), 4, "a training that was interrupted, or of an earlier version");
+        let write = |report: &str| fs::write(out.join("report.json"), report).unwrap();
+        for (report, expected) in [(r#"{"members": 0}"#, 1), (r#"{"ensemble": {}}"#, 4), ("x", 4)] {
+            write(report);
+            assert_eq!(found().len(), expected, "{report}");
+        }
+        write(r#"{"members": 2}"#);
+        assert_eq!(found().last(), Some(&out.join("member-2/model.safetensors")));
+        // A new ensemble of the same members leaves their number as it is, a training states its own.
+        let (mut combined, mut trained) = (json!({}), json!({"members": 5}));
+        [&mut combined, &mut trained].into_iter().for_each(|report| keep_members(report, out));
+        assert_eq!((&combined["members"], &trained["members"]), (&json!(2), &json!(5)));
+    }
 
     #[test]
     fn labels_are_names_of_folders() {

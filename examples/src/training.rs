@@ -277,7 +277,8 @@ pub struct StartArgs {
     /// Continue from the checkpoint in --out if there is one, else start anew: for jobs that a scheduler restarts
     #[arg(long, conflicts_with = "resume")]
     resume_or_fresh: bool,
-    /// Replace the model and the checkpoint of an earlier training in --out
+    /// Replace the model and the checkpoint of an earlier training in --out. If it had more members, these stay in
+    /// their folders and are no longer used
     #[arg(long, conflicts_with_all = ["resume", "resume_or_fresh"])]
     overwrite: bool,
 }

@@ -189,8 +189,14 @@ fn maps_of_a_data_set_of_bids_are_a_derivative_of_it() {
         // Results in it leave the data set what it was.
         validate(validator, &data);
     }
-    // They are no images and no masks; and what is there is not replaced by another's description.
+    // They are no images and no masks. What accompanies the maps of finished cases is written again where it is gone
+    // or damaged.
+    let before = results(&out);
+    fs::remove_file(file("dseg.tsv")).unwrap();
+    put(&file("anomalymap.json"), "{");
     succeed(localize(&model, &data, &out).arg("--resume"));
+    assert!(results(&out) == before, "a resumed run restores the derivative");
+    // What is there is not replaced by another's description.
     put(&shares.join("dataset_description.json"), r#"{ "Name": "of another program" }"#);
     fail(localize(&model, &data, &shares).arg("--overwrite"), &["dataset_description.json exists"]);
     // Of other layouts, there are no names of BIDS.
@@ -220,7 +226,9 @@ fn every_program_takes_bids() {
     let mut recalibrate = with_data("recalibrate");
     recalibrate.arg("--model").arg(&model).arg("--out").arg(&recalibrated).args(["--split", "train"]);
     let said = succeed(&mut recalibrate).out;
-    assert!(said.contains("calibrated on 6 images"), "{said}");
+    assert!(said.contains("calibrated on 6 images of 4 patients"), "{said}");
+    let counted = json(&recalibrated.join("report.json"));
+    assert_eq!((&counted["subjects"], &counted["images"]), (&json!(4), &json!(6)));
 
     let report = folder.path().join("report");
     let mut evaluate = with_data("evaluate");

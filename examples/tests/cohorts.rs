@@ -261,7 +261,13 @@ fn evaluations_go_on_and_are_shared_between_machines() {
         let mut command = evaluate(out);
         command.args(["--shard", share]);
         let ran = ran(&mut command);
-        assert!(out.join(format!("report-{}.json", share.replace('/', "-of-"))).is_file(), "{}", ran.err);
+        let report = fs::read(out.join(format!("report-{}.json", share.replace('/', "-of-"))));
+        let report: Value = serde_json::from_slice(&report.expect(&ran.err)).unwrap();
+        // Of two cases, one cannot be read and one cannot be scored. Their shards end as the whole does.
+        let places = report["shard"]["places"].as_object().unwrap();
+        let bad = ["test/good/broken", "test/good/constant"].map(|case| places.contains_key(case));
+        assert_eq!(ran.code, Some(i32::from(bad.contains(&true))), "{share} {bad:?}: {}", ran.err);
+        assert_ne!(bad, [true, true], "one shard has both");
     };
     let merge = || {
         let mut command = program("merge");

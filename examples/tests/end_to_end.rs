@@ -111,7 +111,7 @@ fn from_normal_heads_to_tables_and_maps() {
     let out = folder.path().join("model");
     succeed(&mut train(&data, &out, 2));
     let report = json(&out.join("report.json"));
-    assert_eq!(report["history"].as_array().unwrap().len(), 2);
+    assert_eq!((report["history"].as_array().unwrap().len(), &report["members"]), (2, &0.into()));
     let inspected = succeed(program("inspect").arg(out.join("model.safetensors"))).out;
     assert!(inspected.contains("a localizer of version"), "{inspected}");
 
@@ -376,7 +376,7 @@ fn members_are_trained_evaluated_and_calibrated_again() {
     let said = succeed(&mut members(&[])).out;
     assert!(said.contains("ensemble: ") && said.contains("ms a slice"), "{said}");
     let report = json(&out.join("report.json"));
-    assert_eq!(report["ensemble"]["choice"], "greedy");
+    assert_eq!((&report["ensemble"]["choice"], &report["members"]), (&"greedy".into(), &2.into()));
     let whole = Localizer::load(out.join("model.safetensors"), &Device::Cpu).unwrap();
     assert!(whole.ensemble().is_some() && whole.calibration().get(PredictorName::Ensemble).is_some());
     let reports = [1, 2].map(|member| json(&out.join(format!("member-{member}/report.json"))));
@@ -410,15 +410,18 @@ fn members_are_trained_evaluated_and_calibrated_again() {
     let own = Localizer::load(combined.join("model.safetensors"), &Device::Cpu).unwrap();
     assert_eq!(own.fingerprint().unwrap(), whole.fingerprint().unwrap());
     fail(&mut combine, &["--overwrite"]);
-    let mut single = program("combine");
-    single.arg("--model").arg(out.join("member-1")).arg("--data").arg(&data).arg("--out").arg(&report);
-    succeed(single.args(["--mask", "mask.nii.gz", "--overwrite"]));
     // A single model has an ensemble, too, where it is asked for.
     let alone = folder.path().join("alone");
     succeed(train(&data, &alone, 1).args(["--model", "segmenter", "--ensemble"]));
     assert_eq!(json(&alone.join("report.json"))["ensemble"]["choice"], "greedy");
     let model = Localizer::load(alone.join("model.safetensors"), &Device::Cpu).unwrap();
     assert!(model.ensemble().is_some() && model.others().is_empty());
+    // Without the single model beside it, an ensemble is taken apart, and its model combined again.
+    let mut single = program("combine");
+    single.arg("--model").arg(alone.join("model.safetensors")).arg("--data").arg(&data);
+    succeed(single.arg("--out").arg(&report).args(["--mask", "mask.nii.gz", "--overwrite"]));
+    let again = Localizer::load(report.join("model.safetensors"), &Device::Cpu).unwrap();
+    assert_eq!(again.fingerprint().unwrap(), model.fingerprint().unwrap());
     let vae = folder.path().join("vae");
     let mut without = program("train");
     without.arg("--data").arg(&data).args(["--mask", "mask.nii.gz", "--ensemble", "--out"]).arg(&vae);

@@ -158,11 +158,12 @@ fn a_trained_estimator_grades_volumes_and_names_what_it_cannot_grade() {
     );
     assert!(said.lines().last().unwrap().starts_with("broken,broken,,"), "{said}");
     let shared = folder.join("shared");
-    let share = |further: &[&str]| {
+    let shared_by = |further: &[&str]| {
         let mut command = program("assess");
         command.arg("--data").arg(&cases).arg("--model").arg(&model).arg("--out").arg(&shared).args(further);
-        command.output().unwrap()
+        command
     };
+    let share = |further: &[&str]| shared_by(further).output().unwrap();
     let merge = || {
         let mut command = program("merge");
         command.arg(&shared);
@@ -170,7 +171,9 @@ fn a_trained_estimator_grades_volumes_and_names_what_it_cannot_grade() {
     };
     share(&["--shard", "1/2"]);
     fail(&mut merge(), &["missing: 2/2"]);
-    share(&["--shard", "2/2"]);
+    share(&["--shard", "2/2", "--match", "position"]);
+    fail(&mut merge(), &["different data sets"]);
+    share(&["--shard", "2/2", "--resume"]);
     fail(&mut merge(), &["one segmentation could not be graded"]);
     let without_time = |folder: &Path| {
         let mut report = json(&folder.join("report.json"));
@@ -182,6 +185,24 @@ fn a_trained_estimator_grades_volumes_and_names_what_it_cannot_grade() {
     let picture = written("assessment.png");
     share(&["--resume", "--workers", "2"]);
     assert_eq!((without_time(&shared), written("assessment.png")), (without_time(&graded), picture));
+    // Without --resume nothing is replaced, which is said before cases are graded again and costs no record.
+    fs::remove_file(shared.join("report.json")).unwrap();
+    fail(&mut shared_by(&[]), &["cases.csv exists"]);
+    fs::remove_file(shared.join("cases.csv")).unwrap();
+    let refused =
+        ["3 segmentations could not be graded", "assessment.png exists", "reconstruction.nii.gz exists"];
+    fail(&mut shared_by(&[]), &refused);
+    // A case whose files are cut short is graded again, and a finished one is called what it is called now.
+    let map = shared.join("whole/error.nii.gz");
+    fs::write(&map, &before[..before.len() / 2]).unwrap();
+    fs::rename(cases.join("zero"), cases.join("zero.nii.gz")).unwrap();
+    let kept = || fs::metadata(shared.join("zero/difference.nii.gz")).unwrap().modified().unwrap();
+    let earlier = kept();
+    share(&["--resume"]);
+    assert_eq!(fs::read(&map).unwrap(), before);
+    assert_eq!(kept(), earlier, "a finished case is graded again");
+    let said = without_time(&shared).1;
+    assert!(said.contains("\nzero.nii.gz,zero.nii.gz,,"), "{said}");
 
     // Of a data set of BIDS, segmentations are in a derivative.
     let (bids, of_bids) = (folder.join("bids"), folder.join("of-bids"));

@@ -47,3 +47,25 @@ fn requirements_are_the_tested_versions() {
         }
     }
 }
+
+/// A program that takes its types from another version of a crate than lesio does not compile.
+#[test]
+fn versions_in_the_guide_are_those_of_the_workspace() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let read = |name: &str| fs::read_to_string(root.join(name)).unwrap();
+    let (manifest, guide) = (read("Cargo.toml"), read("docs/guide/README.md"));
+    let block = guide.split("```toml").nth(1).unwrap().split("```").next().unwrap();
+    let mut checked = Vec::new();
+    for line in block.lines() {
+        let Some((name, rest)) = line.split_once(" = ") else { continue };
+        let Some(stated) = rest.strip_prefix('"').map(|rest| rest.trim_end_matches('"')) else { continue };
+        let own = manifest.lines().find_map(|line| line.strip_prefix(&format!("{name} = \"")));
+        let own = own.unwrap_or_else(|| panic!("{name} is not a dependency of lesio"));
+        assert!(
+            own.starts_with(&format!("{stated}.")),
+            "{name}: the guide states {stated}, lesio uses {own}"
+        );
+        checked.push(name);
+    }
+    assert_eq!(checked, ["ndarray", "candle-core", "candle-nn"]);
+}

@@ -7,9 +7,9 @@ use lesio_settings::setters;
 use crate::calibrating::calibrate;
 use crate::channel_name::model_channels;
 use crate::normal_slices::fit_preprocessing;
-use crate::observer::{Observer, Step};
+use crate::observer::{Notice, Observer, Step};
 use crate::subject::Subject;
-use crate::train_localizer::CalibratedPredictors;
+use crate::train_localizer::{CalibratedPredictors, check_scoring};
 use crate::workflow_error::WorkflowError;
 
 /// How a localizer is made of a model that is trained already.
@@ -44,12 +44,13 @@ impl LocalizerAssembly {
         }
     }
 
-    /// The localizer of a model. Its preprocessing is fitted on normal subjects, and they calibrate it; without any it has no
-    /// thresholds and no p-values, until it is calibrated ([`recalibrate`](crate::recalibrate)).
+    /// The localizer of a model. Its preprocessing is fitted on normal subjects, and they calibrate it; without any it
+    /// has no thresholds and no p-values ([`Notice::NotCalibrated`]), until it is calibrated
+    /// ([`recalibrate`](crate::recalibrate)).
     ///
     /// # Errors
-    /// A preprocessing that does not fit the model, or that must be fitted and has nothing to be fitted on; subjects that cannot
-    /// be prepared or scored.
+    /// Settings out of range; a preprocessing that does not fit the model, or that must be fitted and has nothing to be
+    /// fitted on; subjects that cannot be prepared or scored.
     pub fn assemble(
         &self,
         model: Model,
@@ -57,11 +58,13 @@ impl LocalizerAssembly {
         provenance: Provenance,
         observer: &mut dyn Observer,
     ) -> Result<Localizer, WorkflowError> {
+        check_scoring(&self.preprocessing, &self.postprocessing, &self.settings)?;
         let preprocessing = fit_preprocessing(&self.preprocessing, normals)?;
         let made = Localizer::new(model, preprocessing, provenance)?;
         let made = made.with_settings(self.settings.clone()).with_postprocessing(self.postprocessing.clone());
         let made = made.with_channel_names(model_channels(normals))?;
         if normals.is_empty() {
+            observer.notice(&Notice::NotCalibrated);
             return Ok(made);
         }
         let is_calibrated =
@@ -70,6 +73,49 @@ impl LocalizerAssembly {
         observer.begin(&Step::Calibrating, normals.len());
         let made = calibrate(made, normals, &names, |done| observer.advance(done))?;
         observer.end();
+        if made.calibration().is_empty() {
+            observer.notice(&Notice::NotCalibrated);
+        }
         Ok(made)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lesio_vae::{Latent, Vae, VaeConfig};
+
+    use super::*;
+    use crate::calibrating::tests::head;
+    use crate::error::StudyError;
+
+    /// Counts the notices that a localizer is not calibrated.
+    #[derive(Default)]
+    struct Heard(usize);
+
+    impl Observer for Heard {
+        fn notice(&mut self, notice: &Notice<'_>) {
+            self.0 += usize::from(matches!(notice, Notice::NotCalibrated));
+        }
+    }
+
+    #[test]
+    fn without_normals_a_localizer_has_no_thresholds_and_invalid_filters_blame_no_case() {
+        let config = VaeConfig::new(1, 32, 32).widths([4, 8]).latent(Latent::Dense { dimensions: 2 });
+        let model = Model::Vae(Vae::new(config, 1.0, 1, &lesio_nn::Device::Cpu).unwrap().into());
+        let made = |assembly: &LocalizerAssembly, normals: &[Subject], heard: &mut Heard| {
+            assembly.assemble(model.clone(), normals, Provenance::default(), heard)
+        };
+        let assembly = LocalizerAssembly::new(Preprocessing::new([32, 32]));
+        for (normals, expected) in [(vec![], 1), (vec![head(1, None)], 0)] {
+            let mut heard = Heard::default();
+            let localizer = made(&assembly, &normals, &mut heard).unwrap();
+            assert_eq!((heard.0, localizer.calibration().is_empty()), (expected, expected == 1));
+        }
+        let assembly = assembly.postprocessing(PostProcessing::default().erosion(-1.0));
+        match made(&assembly, &[head(1, None)], &mut Heard::default()) {
+            Err(WorkflowError::Setting(error)) => assert_eq!(error.setting, "postprocessing.erosion"),
+            Err(WorkflowError::Study(StudyError::Score { case, .. })) => panic!("blames {case}"),
+            found => panic!("{found:?}"),
+        }
     }
 }

@@ -22,6 +22,10 @@ use crate::subject::{Joined, Subjects};
 /// equal ones; without a lesion, an earlier selection is kept. The subjects must not be training or test subjects. They
 /// may be in memory or be read one at a time; many scores are stored in a temporary file.
 ///
+/// The calibration is replaced as a whole. A predictor that is not named has no thresholds and no p-values afterwards,
+/// even if it had them before: its scores are of other subjects and resolutions. To calibrate one more predictor of a
+/// localizer, name it together with `localizer.calibration().predictors()`.
+///
 /// # Errors
 /// If a subject cannot be read or scored, if its truth has another shape than its image, for a predictor that is named
 /// twice, and if scores cannot be stored.
@@ -99,8 +103,7 @@ pub(crate) fn calibrate_and_choose(
     }
     let [rows, columns] = footprints.map(median);
     let footprint = rows.zip(columns).map(|(rows, columns)| [rows, columns]);
-    let mut calibration =
-        Calibration::new().at(resolutions).extending(median(extents)).covering(footprint);
+    let mut calibration = Calibration::new().at(resolutions).extending(median(extents)).covering(footprint);
     for (&name, (stream, maxima)) in names.iter().zip(gathered) {
         let ascending = |each: &mut dyn FnMut(f32, u64)| stream.for_each(&mut scratch, each);
         if let Some(scores) =
@@ -310,6 +313,21 @@ pub(crate) mod tests {
         let each = each.calibration().get(PredictorName::PixelL1).unwrap();
         assert!(normals.family_wise_threshold(0.5) >= each.family_wise_threshold(0.5));
         assert!(normals.pixels() > each.pixels());
+    }
+
+    /// Scores of other subjects do not go together: what is not named is no longer calibrated.
+    #[test]
+    fn a_calibration_is_replaced_as_a_whole() {
+        let (before, after) = ([head(1, None), head(2, None)], [head(3, None), head(4, None)]);
+        let made = calibrate(localizer(), &before, &NAMES, |_| {}).unwrap();
+        let more = PredictorName::PixelL2;
+        let alone = calibrate(made.clone(), &after, &[more], |_| {}).unwrap();
+        assert_eq!(alone.calibration().predictors().collect::<Vec<_>>(), [more]);
+        // With the others, as documented.
+        let names: Vec<PredictorName> = made.calibration().predictors().chain([more]).collect();
+        let together = calibrate(made, &after, &names, |_| {}).unwrap();
+        assert_eq!(together.calibration().predictors().count(), NAMES.len() + 1);
+        assert_eq!(together.calibration().get(more), alone.calibration().get(more));
     }
 
     /// The slices of which the normal scores come, in millimeters: the median of 4, 4 and 2 slices.

@@ -41,7 +41,7 @@ pub struct CombinedLocalizers {
     pub seconds_per_slice: f64,
 }
 
-/// The predictors among which members are chosen on lesions: those that need one pass of a model.
+/// The built-in predictors among which members are chosen on lesions: those that need one pass of a model.
 const CANDIDATES: [PredictorName; 7] = [
     PredictorName::Intensity,
     PredictorName::PixelL1,
@@ -54,17 +54,21 @@ const CANDIDATES: [PredictorName; 7] = [
 
 /// Combines calibrated localizers, with their labels, into one with an ensemble, and calibrates it.
 ///
-/// If subjects have lesions, the members are chosen on them, among plain intensity and the fast predictors of all
-/// localizers: greedily by average precision, so that the ensemble is not worse than the best single member there. The
-/// localizer then also selects its best predictor ([`Localizer::chosen`]). Without lesions, the ensemble is the mean
-/// of the logits of each segmenter and the absolute error of each other model, on the scale of
-/// [`MemberScale::Surprise`](lesio_anomaly::MemberScale::Surprise). A segmenter alone has the mean of its logits and of the
-/// absolute error of its own reconstruction, which one pass of the network gives. The normal slices of the subjects
+/// If subjects have lesions, the members are chosen on them, among the calibrated ones of plain intensity, the fast
+/// predictors and the user-defined predictors of all localizers: greedily by average precision, so that the ensemble is
+/// not worse than the best single member there. The localizer then also selects its best predictor
+/// ([`Localizer::chosen`]). Without lesions, the ensemble is the mean of the logits of each segmenter and the absolute
+/// error of each other model, on the scale of
+/// [`MemberScale::Surprise`](lesio_anomaly::MemberScale::Surprise). A segmenter alone has the mean of its logits and of
+/// the absolute error of its own reconstruction, which one pass of the network gives. The normal slices of the subjects
 /// calibrate. They must not be training or test subjects.
 ///
 /// The lesions of `further` subjects choose, too, but these subjects do not calibrate. They may be the training subjects:
 /// trainings leave out slices with lesions, so lesions of many subjects are there that no network has seen. Their normal
 /// slices are known to the networks, which is why average precision on them is optimistic.
+///
+/// There are no ensembles of ensembles. A localizer that has an ensemble takes part with its single predictors. If the
+/// ensemble has several localizers, each of them takes part, with the labels `LABEL/1`, `LABEL/2` and so on.
 ///
 /// # Errors
 /// For no localizer, for localizers of different numbers of channels ([`StudyError::Channels`]), for a single one with
@@ -80,8 +84,12 @@ pub fn combine_localizers(
         let error = SettingError::new("localizers", 0, "at least one for an ensemble");
         return Err(StudyError::from(error).into());
     }
-    check_models(&localizers)?;
-    let single = localizers.len() == 1;
+    let mut singles = Vec::with_capacity(localizers.len());
+    for (label, localizer) in localizers {
+        singles.extend(taken_apart(label, localizer));
+    }
+    check_models(&singles)?;
+    let is_alone = singles.len() == 1;
     let choosing = Joined { subjects, further };
     let mut has_lesions = false;
     for place in 0..choosing.count() {
@@ -92,12 +100,13 @@ pub fn combine_localizers(
     }
     let mut set = ModelSet::new();
     let mut members: Vec<PredictorName> = Vec::new();
-    for (label, localizer) in localizers {
+    for (place, (label, localizer)) in singles.into_iter().enumerate() {
         let names: Vec<PredictorName> = if has_lesions {
-            let known = localizer.calibration();
-            CANDIDATES.into_iter().filter(|&name| known.get(name).is_some()).collect()
+            // Intensity depends on no model: the set scores it by its first localizer only.
+            let names = candidates(&localizer).into_iter();
+            names.filter(|&own| place == 0 || own != PredictorName::Intensity).collect()
         } else {
-            let own_error = (single && localizer.calibration().get(FALLBACK_PREDICTOR).is_some())
+            let own_error = (is_alone && localizer.calibration().get(FALLBACK_PREDICTOR).is_some())
                 .then_some(FALLBACK_PREDICTOR);
             let usual = usual_predictor(localizer.model());
             [usual].into_iter().chain(own_error.filter(|&own| own != usual)).collect()
@@ -136,6 +145,25 @@ pub fn combine_localizers(
     Ok(CombinedLocalizers { localizer, choice, weights, seconds_per_slice })
 }
 
+/// The predictors of a localizer among which members are chosen on lesions. A user-defined predictor that is calibrated
+/// is one of them, whatever it costs: the user made it for these images.
+fn candidates(localizer: &Localizer) -> Vec<PredictorName> {
+    let known = localizer.calibration();
+    let own = known.predictors().filter(|name| matches!(name, PredictorName::Own(_)));
+    CANDIDATES.into_iter().filter(|&name| known.get(name).is_some()).chain(own).collect()
+}
+
+/// The localizers of which an ensemble is made: for one with an ensemble those of its members, each by itself.
+fn taken_apart(label: String, localizer: Localizer) -> Vec<(String, Localizer)> {
+    let others = localizer.others().to_vec();
+    let first = localizer.without_ensemble();
+    if others.is_empty() {
+        return vec![(label, first)];
+    }
+    let all = std::iter::once(first).chain(others);
+    all.zip(1..).map(|(single, number)| (format!("{label}/{number}"), single)).collect()
+}
+
 /// Returns an error for models of different numbers of channels.
 fn check_models(localizers: &[(String, Localizer)]) -> Result<(), StudyError> {
     let channels = |localizer: &Localizer| localizer.model().image_shape().channels;
@@ -151,7 +179,10 @@ fn check_models(localizers: &[(String, Localizer)]) -> Result<(), StudyError> {
 
 #[cfg(test)]
 mod tests {
-    use lesio_anomaly::{EnsembleRule, Model, PostProcessing, Provenance};
+    use std::sync::Arc;
+
+    use lesio_anomaly::{EnsembleRule, Model, PostProcessing, PredictError, Predictor, Provenance};
+    use lesio_nn::ImageBatch;
     use lesio_vae::{
         AnomalySegmenter, DenoiserConfig, Latent, SyntheticAnomalies, TaughtConfig, Vae, VaeConfig,
     };
@@ -261,6 +292,69 @@ mod tests {
             let mean = 0.5 * (of_error.surprise(error) + of_logit.surprise(logit));
             assert!((f64::from(found) - mean).abs() < 1e-4 * (1.0 + mean), "{found} {mean}");
         }
+        // Combined again, it is the same: its single predictors are combined, not its ensemble.
+        let again = vec![("a".to_owned(), made.localizer.clone())];
+        let again = combine_localizers(again, &normal, None, &mut ()).unwrap().localizer;
+        assert_eq!(again.fingerprint().unwrap(), made.localizer.fingerprint().unwrap());
+    }
+
+    #[test]
+    fn an_ensemble_is_taken_apart_before_it_is_combined() {
+        let normal = [head(1, None), head(2, None)];
+        let both = combine_localizers(members(&normal), &normal, None, &mut ()).unwrap().localizer;
+        assert_eq!(both.others().len(), 1);
+        let third = || calibrate(localizer_of(9), &normal, &[PredictorName::PixelL1], |_| {}).unwrap();
+        // The ensemble first, and after another localizer.
+        for place in [0, 1] {
+            let mut all = vec![("c".to_owned(), third())];
+            all.insert(place, ("both".to_owned(), both.clone()));
+            let made = combine_localizers(all, &normal, None, &mut ()).unwrap().localizer;
+            let ensemble = made.ensemble().unwrap();
+            let mut names: Vec<&str> = ensemble.members.iter().map(|member| member.name.as_str()).collect();
+            names.sort_unstable();
+            assert_eq!(names, ["both/1/pixel-l1", "both/2/pixel-l1", "c/pixel-l1"]);
+            assert!(made.calibration().get(PredictorName::Ensemble).is_some());
+            for other in made.others() {
+                assert!(other.ensemble().is_none());
+                assert_eq!(other.calibration().get(PredictorName::Ensemble), None);
+            }
+        }
+        // The parts are what was combined.
+        let parts = taken_apart("both".to_owned(), both);
+        for ((_, part), (_, single)) in parts.iter().zip(members(&normal)) {
+            assert_eq!(part.fingerprint().unwrap(), single.fingerprint().unwrap());
+        }
+        // With lesions, too, where the ensemble was chosen as the best predictor.
+        let subjects = [head(1, Some(8)), head(2, None), head(3, Some(6))];
+        let greedy = combine_localizers(members(&subjects), &subjects, None, &mut ()).unwrap().localizer;
+        let all = vec![("c".to_owned(), third()), ("both".to_owned(), greedy)];
+        let made = combine_localizers(all, &subjects, None, &mut ()).unwrap();
+        assert_eq!(made.choice, EnsembleChoice::Greedy);
+    }
+
+    /// Bright pixels.
+    struct Brightness;
+
+    impl Predictor for Brightness {
+        fn name(&self) -> String {
+            "brightness".to_owned()
+        }
+
+        fn score(&self, images: ImageBatch<'_>) -> Result<Vec<f32>, PredictError> {
+            Ok(images.values().to_vec())
+        }
+    }
+
+    #[test]
+    fn a_user_defined_predictor_is_a_candidate() {
+        let subjects = [head(1, Some(8)), head(2, None), head(3, Some(6))];
+        let own = PredictorName::own("brightness").unwrap();
+        let one = localizer().with_predictor(Arc::new(Brightness)).unwrap();
+        // The lesions are bright, so the built-in predictor does not find them.
+        let one = calibrate(one, &subjects, &[PredictorName::PixelNegative, own], |_| {}).unwrap();
+        let made = combine_localizers(vec![("a".to_owned(), one)], &subjects, None, &mut ()).unwrap();
+        assert!(made.weights.iter().any(|(name, _)| name == "brightness"), "{:?}", made.weights);
+        assert!(made.localizer.calibration().get(own).is_some());
     }
 
     /// A localizer with other parameters and filters than the others.

@@ -126,7 +126,7 @@ impl EvaluationBuilder {
             patient: Some(patient.to_owned()),
             scope: None,
             missing: Missing::Scores,
-            consequence: format!("case {case} is left out: {reason}"),
+            consequence: format!("{}{reason}", case_left_out(case)),
         });
     }
 
@@ -228,7 +228,18 @@ impl Append for GatheredScores {
     }
 }
 
+/// How the consequence begins for a case that is left out; the reason follows.
+fn case_left_out(case: &str) -> String {
+    format!("case {case} is left out: ")
+}
+
 impl GatheredScores {
+    /// Why a case is left out, if it is.
+    pub(crate) fn why_left_out(&self, case: &str) -> Option<&str> {
+        let begin = case_left_out(case);
+        self.unscored.iter().find_map(|one| one.consequence.strip_prefix(begin.as_str()))
+    }
+
     /// Patients that lack a class in a scope, and the scope itself if all its patients lack it.
     fn incomplete_in(&self, place: usize, scope: Scope) -> Vec<Incomplete> {
         // The pixels are the same for all predictors and stages.

@@ -107,12 +107,12 @@ impl Findings {
     ///
     /// `within` is the foreground on the map's grid: voxels outside are ignored. Components of fewer than
     /// `smallest` voxels are left out. `voxel_ml` is the size of a voxel in milliliters; `None` for pictures,
-    /// which have neither pixel size nor world coordinates. `level` is the level at which a p-value supports a finding,
-    /// [`DetectionRule::level`]; if even the smallest possible p-value is above it, no p-value is stated.
+    /// which have neither pixel size nor world coordinates. `level`, 0 to 1, is the level at which a p-value supports a
+    /// finding, [`DetectionRule::level`]; if even the smallest possible p-value is above it, no p-value is stated.
     ///
     /// # Errors
-    /// [`StudyError::Shape`] for a foreground of another shape; [`StudyError::Setting`] for a NaN threshold and
-    /// a voxel size that is not positive and finite.
+    /// [`StudyError::Shape`] for a foreground of another shape; [`StudyError::Setting`] for a NaN threshold, a voxel
+    /// size that is not positive and finite, and a level outside of its range.
     ///
     /// ```
     /// use lesio_anomaly::NormalScoresBuilder;
@@ -197,6 +197,7 @@ impl FoundLesions {
         if let Some(ml) = voxel_ml {
             in_range("size of a voxel in milliliters", ml, f64::MIN_POSITIVE..=f64::MAX)?;
         }
+        in_range("level", level, 0.0..=1.0)?;
         let runs = ComponentRuns::new(&above(map.data(), within.data(), threshold), Connectivity::Vertex);
         let mut gathered: Vec<Gathered> = vec![Gathered::default(); runs.components().len()];
         for ([i, j], span, component) in runs.iter() {
@@ -356,6 +357,12 @@ mod tests {
         assert!(matches!(refused(&all, f32::NAN, None), StudyError::Setting(_)));
         for ml in [0.0, -1.0, f64::NAN, f64::INFINITY] {
             assert!(matches!(refused(&all, 0.1, Some(ml)), StudyError::Setting(_)), "{ml}");
+        }
+        for level in [f64::NAN, f64::INFINITY, -1.0, 1.5, 7.0] {
+            match Findings::new(&map, &all, 0.1, &normal(2), 1, None, level) {
+                Err(StudyError::Setting(error)) => assert_eq!(error.setting, "level"),
+                found => panic!("{level}: {found:?}"),
+            }
         }
     }
 

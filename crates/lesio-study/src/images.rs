@@ -369,6 +369,7 @@ mod tests {
             foreground: Array3::from_shape_fn(shape, |(i, ..)| i > 0),
             axis: 2,
             resolution: Resolution::Image([1.0; 2]),
+            footprint: None,
         }
     }
 

@@ -1,5 +1,6 @@
 //! Makes a data set with lesions of known position and kind from a data set of normal volumes.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use lesio_image::Volume;
@@ -12,12 +13,15 @@ use lesio_settings::setters;
 
 use crate::error::StudyError;
 use crate::folder::{check_folder, prepare_folder};
-use crate::injection::{InjectedSubject, Injection, InjectionConfig, Split};
+use crate::injection::{InjectedSubject, Injection, InjectionConfig, Split, SubjectRole};
 use crate::observer::{Observer, Step};
 use crate::workflow_error::WorkflowError;
 
 /// Name of the masks.
 const MASK: &str = "mask.nii.gz";
+
+/// What stands for the name of a case's folder in the name of its image.
+const CASE: &str = "{case}";
 
 /// Configuration: the output folder, the injection, and how the normal volumes are read.
 #[derive(Clone, Debug)]
@@ -25,10 +29,10 @@ const MASK: &str = "mask.nii.gz";
 pub struct InjectDataSetConfig {
     /// The folder for the new data set.
     pub folder: PathBuf,
-    /// Name of the image in each subject's folder. Default `image.nii.gz`.
+    /// Name of the image in each case's folder; `{case}` stands for the name of the folder. Default `image.nii.gz`.
     pub image: String,
-    /// The subjects that get lesions, and the kinds of lesions. Its site is replaced by
-    /// [`InjectDataSetConfig::within`].
+    /// The subjects that get lesions, and the kinds of lesions. A subject is a patient with all of its cases. The site
+    /// is replaced by [`InjectDataSetConfig::within`].
     pub injection: InjectionConfig,
     /// Labels in which lesions lie. Default: 2, 3 and 4 (gray, white and deep gray matter) of a tissue map, and all of a
     /// mask, which has no label above 1.
@@ -85,11 +89,12 @@ pub struct InjectedDataSet {
 /// Injects lesions into some subjects of a data set of normal volumes, whose masks are tissue maps or masks of the
 /// object.
 ///
-/// Writes a folder for each subject with its image and `mask.nii.gz` (the number of the lesion, 0 elsewhere),
+/// Writes a folder for each case with its image and `mask.nii.gz` (the number of the lesion, 0 elsewhere),
 /// `splits.csv`, and `lesions.csv` with kind, contrast
 /// ([`LesionConfig::contrast`](lesio_phantom::LesionConfig::contrast)), position and size of each lesion. Most
 /// subjects with lesions form the test split, a few of them and as many normal subjects the validation split, and all
-/// others the training split.
+/// others the training split. All cases of a patient are in one split. `splits.csv` names cases, which are the patients
+/// of the new data set.
 ///
 /// # Errors
 /// For an output folder inside the data set or without write access; for an image with the name of the masks; for
@@ -104,20 +109,22 @@ pub fn inject_data_set(
         let (folder, data) = (config.folder.clone(), data.root().to_owned());
         return Err(WorkflowError::ResultsInData { folder, data });
     }
-    if config.image == MASK {
+    let cases = data.cases();
+    if cases.iter().any(|case| image_name(config, case) == MASK) {
         return Err(WorkflowError::MaskName { name: MASK.to_owned() });
     }
     check_folder(&config.folder)?;
-    let cases = data.cases();
     let refused = |case: &Case| {
         let case = case.id().to_owned();
         move |cause| WorkflowError::Injection { case, cause }
     };
-    let roles =
-        Injection::new(config.injection.clone()).map_err(WorkflowError::InjectionConfig)?.roles(cases.len());
+    let injection = Injection::new(config.injection.clone()).map_err(WorkflowError::InjectionConfig)?;
+    let (roles, patients) = roles_of(&injection, cases);
     if roles.iter().all(|role| role.injected.is_none()) {
         let (found, every) = (cases.len(), config.injection.every);
-        let what = format!("no case would get a lesion: there are {found}, and one in {every} gets lesions");
+        let of = if patients < found { format!(" of {patients} patients") } else { String::new() };
+        let what =
+            format!("no case would get a lesion: there are {found}{of}, and one in {every} gets lesions");
         return Err(StudyError::Nothing { what }.into());
     }
     let inject = |case: &Case, nth: usize| {
@@ -170,9 +177,10 @@ pub fn inject_data_set(
         prepare_folder(&folder)?;
         let writing = WriteOptions::new().existing(config.existing);
         let writing = case.header()?.iter().fold(writing, |writing, header| writing.like(header));
-        writing.write(folder.join(&config.image), &volume)?;
+        writing.write(folder.join(image_name(config, case)), &volume)?;
         writing.write(folder.join(MASK), &mask)?;
-        splits.row([case.patient().into(), role.split.name().into()]);
+        // The readers of the new data set take the name of the case for that of its patient.
+        splits.row([case.id().into(), role.split.name().into()]);
         done += 1;
         observer.advance(done);
     }
@@ -183,6 +191,32 @@ pub fn inject_data_set(
     let of_split = [Split::Train, Split::Validation, Split::Test]
         .map(|split| roles.iter().filter(|role| role.split == split).count());
     Ok(InjectedDataSet { cases: cases.len(), with_lesions: ill, lesions, of_split })
+}
+
+/// The role of each case, and the number of patients. All cases of a patient have the role of the patient; those with
+/// lesions are numbered, so that each gets its own.
+fn roles_of(injection: &Injection, cases: &[Case]) -> (Vec<SubjectRole>, usize) {
+    let mut patients = BTreeMap::new();
+    let places: Vec<usize> = cases
+        .iter()
+        .map(|case| {
+            let next = patients.len();
+            *patients.entry(case.patient()).or_insert(next)
+        })
+        .collect();
+    let of_patients = injection.roles(patients.len());
+    let mut numbers = 0..;
+    let roles = places.into_iter().map(|patient| {
+        let role = of_patients[patient];
+        SubjectRole { injected: role.injected.and_then(|_| numbers.next()), ..role }
+    });
+    (roles.collect(), patients.len())
+}
+
+/// The name of the image in the folder of a case.
+fn image_name(config: &InjectDataSetConfig, case: &Case) -> String {
+    let folder = case.id().rsplit('/').next().unwrap_or_default();
+    config.image.replace(CASE, folder)
 }
 
 /// The image of a case and its tissue.
@@ -222,5 +256,76 @@ fn site(config: &InjectDataSetConfig, tissue: &Volume<u8>) -> Site {
         Some(labels) => Site::Labels(labels.clone()),
         None if tissue.data().iter().any(|&label| label > 1) => Site::Labels(vec![2, 3, 4]),
         None => Site::Mask,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lesio_io::dataset::Layout;
+    use lesio_phantom::{BrainConfig, BrainPhantom, Contrast};
+
+    use super::*;
+
+    fn injection() -> InjectionConfig {
+        InjectionConfig::new(2).lesions(1).radius(12.0, 14.0)
+    }
+
+    #[test]
+    fn a_patient_is_in_one_split() {
+        let folder = tempfile::tempdir().unwrap();
+        let patients = ["ann", "ann", "bob", "bob", "cid", "cid", "dan", "eve"];
+        let roles = |patients: &[&str]| {
+            let rows = patients
+                .iter()
+                .enumerate()
+                .map(|(number, patient)| format!("{patient}.nii,{patient}-{number},{patient}\n"));
+            let table = folder.path().join("roles.csv");
+            std::fs::write(&table, format!("image,case,patient\n{}", rows.collect::<String>())).unwrap();
+            let data = Dataset::open(&table, &Layout::Manifest).unwrap();
+            roles_of(&Injection::new(injection()).unwrap(), data.cases())
+        };
+        let (found, count) = roles(&patients);
+        assert_eq!(count, 5);
+        let splits: Vec<Split> = found.iter().map(|role| role.split).collect();
+        let [train, test] = [Split::Train, Split::Test];
+        assert_eq!(splits, [train, train, test, test, train, train, test, train]);
+        let injected: Vec<Option<usize>> = found.iter().map(|role| role.injected).collect();
+        assert_eq!(injected, [None, None, Some(0), Some(1), None, None, Some(2), None]);
+        // With one case of each patient, roles are those of the subjects.
+        let (found, _) = roles(&["ann", "bob", "cid", "dan", "eve"]);
+        assert_eq!(found, Injection::new(injection()).unwrap().roles(5));
+    }
+
+    #[test]
+    fn the_new_data_set_is_read_as_it_was_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let (source, out) = (folder.path().join("source"), folder.path().join("out"));
+        std::fs::create_dir(&source).unwrap();
+        let heads = BrainPhantom::new(BrainConfig::new([32, 32], Contrast::T1, 7).slices(6)).unwrap();
+        let mut table = "image,mask,case,patient\n".to_owned();
+        for (number, case) in ["a1", "a2", "b1", "b2"].into_iter().enumerate() {
+            let head = heads.volume(number as u64).unwrap();
+            lesio_io::write_volume(source.join(format!("{case}.nii")), &head.image).unwrap();
+            lesio_io::write_volume(source.join(format!("{case}-tissue.nii")), &head.labels).unwrap();
+            table += &format!("{case}.nii,{case}-tissue.nii,{case},{}\n", &case[..1]);
+        }
+        std::fs::write(source.join("cases.csv"), table).unwrap();
+        let data = Dataset::open(source.join("cases.csv"), &Layout::Manifest).unwrap();
+        let config = InjectDataSetConfig::new(&out, injection());
+        let made = inject_data_set(&data, &config.clone().image("{case}_t1.nii.gz"), &mut ()).unwrap();
+        assert_eq!((made.cases, made.with_lesions, made.of_split), (4, 2, [2, 0, 2]));
+        // Both cases of a patient are in one split, and each has its own lesion.
+        let layout = Layout::cases("{case}_t1.nii.gz", Some(MASK));
+        let read = Dataset::open(&out, &layout).unwrap();
+        let splits: Vec<_> = read.cases().iter().map(|case| (case.id(), case.split().unwrap())).collect();
+        assert_eq!(splits, [("a1", "train"), ("a2", "train"), ("b1", "test"), ("b2", "test")]);
+        let listed = std::fs::read_to_string(out.join("lesions.csv")).unwrap();
+        let cases: Vec<&str> = listed.lines().skip(1).map(|line| line.split(',').next().unwrap()).collect();
+        assert_eq!(cases, ["b1", "b2"]);
+        // An image would replace the mask of this case.
+        std::fs::write(source.join("one.csv"), "image,mask,case\na1.nii,a1-tissue.nii,mask\n").unwrap();
+        let data = Dataset::open(source.join("one.csv"), &Layout::Manifest).unwrap();
+        let refused = inject_data_set(&data, &config.image("{case}.nii.gz"), &mut ());
+        assert!(matches!(refused, Err(WorkflowError::MaskName { .. })));
     }
 }

@@ -135,6 +135,8 @@ pub enum Notice<'a> {
         /// The name of the channel of the cases.
         cases: &'a str,
     },
+    /// A localizer was not calibrated, since no normal slice was left for that: it has no thresholds and no p-values.
+    NotCalibrated,
     /// All cases are scored; figures and intervals are computed now.
     ComputingFigures,
     /// A predictor was selected that the user did not name.

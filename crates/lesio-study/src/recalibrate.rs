@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use lesio_anomaly::{Calibration, Localizer, PredictorName};
+use lesio_anomaly::{Calibration, Localizer, NormalScores, PredictorName};
 use lesio_report::{Column, Estimate, Table, TableCell};
 use serde::Serialize;
 
@@ -23,8 +23,11 @@ pub const RATES: [f64; 3] = [0.01, 0.05, 0.1];
 pub struct Recalibration {
     /// The localizer, calibrated on all of the subjects; nothing else has changed.
     pub localizer: Localizer,
-    /// Number of calibration subjects.
+    /// Number of normal subjects of the calibration: the patients with a normal slice. Several images of one patient
+    /// are one subject.
     pub subjects: usize,
+    /// Number of images.
+    pub images: usize,
     /// By predictor and nominal rate.
     pub rates: Vec<CalibrationRate>,
 }
@@ -44,7 +47,8 @@ pub struct CalibrationRate {
     pub after: Option<NormalRates>,
 }
 
-/// How often normal subjects exceed thresholds.
+/// How often normal subjects exceed thresholds. A subject is a patient, with the highest score of all of its images:
+/// images of one patient are not independent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct NormalRates {
@@ -89,7 +93,7 @@ impl NormalRates {
 /// calibration is replaced: weights, filters, normalization by position and the selected predictor are kept.
 ///
 /// The predictors are those of the old calibration; without one, all that do not iterate. Slices with a lesion are left
-/// out, as in [`calibrate`]. Subjects are read four times.
+/// out, and several images of one patient are one normal subject, as in [`calibrate`]. Images are read four times.
 ///
 /// # Errors
 /// If a subject cannot be read or scored, and if no subject has a normal slice.
@@ -103,15 +107,9 @@ pub fn recalibrate(
     if names.is_empty() {
         names = localizer.predictors().into_iter().filter(|name| !name.is_iterative()).collect();
     }
-    let mut checked = |localizer: &Localizer, part: &Part<'_, _>, counts: &mut Counts| {
-        observer.begin(&Step::CheckingCalibration, part.count());
-        let patients = counts.add(localizer, part, &names, |done| observer.advance(done))?;
-        observer.end();
-        Ok::<_, StudyError>(patients)
-    };
     let all = Part { all: subjects, places: (0..subjects.count()).collect() };
     let mut before = Counts::default();
-    let patients = checked(&localizer, &all, &mut before)?;
+    let patients = check(&localizer, &all, &names, &mut before, observer)?;
     let [even, odd] = [0, 1].map(|half| {
         let places = patients.iter().enumerate().filter(|(_, patient)| **patient % 2 == half);
         Part { all: subjects, places: places.map(|(place, _)| place).collect() }
@@ -119,13 +117,11 @@ pub fn recalibrate(
     let mut after = Counts::default();
     if even.count() > 0 && odd.count() > 0 {
         for (taught, judged) in [(&even, &odd), (&odd, &even)] {
-            let made = calibrate(localizer.clone(), taught, &names, |_| {})?;
-            checked(&made, judged, &mut after)?;
+            let made = calibrated(localizer.clone(), taught, &names, observer)?;
+            check(&made, judged, &names, &mut after, observer)?;
         }
     }
-    observer.begin(&Step::Calibrating, all.count());
-    let made = calibrate(localizer, &all, &names, |done| observer.advance(done))?;
-    observer.end();
+    let made = calibrated(localizer, &all, &names, observer)?;
     if made.calibration().is_empty() {
         let what = "no subject has a normal slice to calibrate on".to_owned();
         return Err(StudyError::Nothing { what }.into());
@@ -140,8 +136,37 @@ pub fn recalibrate(
         })
     });
     let rates = rates.collect();
+    let normals = names.iter().filter_map(|&name| made.calibration().get(name));
+    let subjects = normals.map(NormalScores::subjects).max().unwrap_or(0);
     let localizer = made.with_chosen(chosen).map_err(StudyError::from)?;
-    Ok(Recalibration { localizer, subjects: all.count(), rates })
+    Ok(Recalibration { localizer, subjects, images: all.count(), rates })
+}
+
+/// Counts what exceeds the thresholds of a localizer among some subjects, see [`Counts::add`].
+fn check(
+    localizer: &Localizer,
+    subjects: &(impl Subjects + ?Sized),
+    names: &[PredictorName],
+    counts: &mut Counts,
+    observer: &mut dyn Observer,
+) -> Result<Vec<usize>, StudyError> {
+    observer.begin(&Step::CheckingCalibration, subjects.count());
+    let patients = counts.add(localizer, subjects, names, |done| observer.advance(done))?;
+    observer.end();
+    Ok(patients)
+}
+
+/// A localizer that is calibrated on some subjects.
+fn calibrated(
+    localizer: Localizer,
+    subjects: &(impl Subjects + ?Sized),
+    names: &[PredictorName],
+    observer: &mut dyn Observer,
+) -> Result<Localizer, StudyError> {
+    observer.begin(&Step::Calibrating, subjects.count());
+    let made = calibrate(localizer, subjects, names, |done| observer.advance(done))?;
+    observer.end();
+    Ok(made)
 }
 
 impl Recalibration {
@@ -150,12 +175,12 @@ impl Recalibration {
     /// # Errors
     /// None in practice; the table checks its own rows.
     pub fn table(&self) -> Result<Table, WorkflowError> {
-        let caption = "False positives among these normal subjects at nominal rates: pixels above the threshold for pixels, and \
-                       subjects in which anything exceeds the family-wise threshold, with 95 % intervals. Before: by the \
-                       calibration that the model came with. After: by a calibration on the other half of the subjects. \
-                       A dash: too few normal subjects for this rate.";
+        let caption = "False positives among these normal images at nominal rates: pixels above the threshold for \
+                       pixels, and patients with anything above the family-wise threshold, with 95 % intervals. \
+                       Before: by the calibration that the model came with. After: by a calibration on the other half \
+                       of the patients. A dash: too few normal patients for this rate.";
         let names =
-            ["predictor", "nominal", "pixels before", "pixels after", "subjects before", "subjects after"];
+            ["predictor", "nominal", "pixels before", "pixels after", "patients before", "patients after"];
         let mut table = Table::new(
             caption,
             names.iter().enumerate().map(|(place, &name)| {
@@ -206,7 +231,7 @@ impl<S: Subjects + ?Sized> Subjects for Part<'_, S> {
     }
 }
 
-/// Pixels and subjects above thresholds, by predictor and rate.
+/// Pixels and patients above thresholds, by predictor and rate.
 #[derive(Default)]
 struct Counts(BTreeMap<PredictorName, [Count; RATES.len()]>);
 
@@ -214,13 +239,13 @@ struct Counts(BTreeMap<PredictorName, [Count; RATES.len()]>);
 struct Count {
     pixels: u64,
     above: u64,
-    subjects: usize,
+    patients: usize,
     alarms: usize,
 }
 
 impl Counts {
     /// Counts by the calibration of a localizer. Returns for each subject the number of its patient, from 0 in the order of
-    /// their first subjects.
+    /// their first subjects. A patient is judged once, so all of its subjects must be among these.
     fn add(
         &mut self,
         localizer: &Localizer,
@@ -229,30 +254,38 @@ impl Counts {
         mut progress: impl FnMut(usize),
     ) -> Result<Vec<usize>, StudyError> {
         let (mut patients, mut order) = (Vec::new(), BTreeMap::new());
+        let mut highest: BTreeMap<PredictorName, BTreeMap<usize, f32>> = BTreeMap::new();
         // Removed, since it would warn of unknown resolutions, which are examined here.
         let calibration = localizer.calibration().clone();
         let localizer = localizer.clone().with_calibration(Calibration::new());
         for place in 0..subjects.count() {
             let subject = subjects.subject(place)?;
             let next = order.len();
-            patients.push(*order.entry(subject.patient.clone()).or_insert(next));
+            let patient = *order.entry(subject.patient.clone()).or_insert(next);
+            patients.push(patient);
             let truth = subject.truth()?;
             score_each(&localizer, &subject, names, |scene, name, [_, map]| {
                 let Some(normals) = calibration.get(name) else { return Ok(()) };
                 let scores = normal_scores(scene, &map, truth.as_deref());
-                let Some(highest) = scores.iter().copied().reduce(f32::max) else { return Ok(()) };
+                let Some(own) = scores.iter().copied().reduce(f32::max) else { return Ok(()) };
+                let of_patient = highest.entry(name).or_default().entry(patient).or_insert(own);
+                *of_patient = of_patient.max(own);
                 for (count, rate) in self.0.entry(name).or_default().iter_mut().zip(RATES) {
                     let threshold = normals.threshold(rate);
                     count.pixels += scores.len() as u64;
                     count.above += scores.iter().filter(|score| **score >= threshold).count() as u64;
-                    if let Some(threshold) = normals.family_wise_threshold(rate) {
-                        count.subjects += 1;
-                        count.alarms += usize::from(highest >= threshold);
-                    }
                 }
                 Ok(())
             })?;
             progress(place + 1);
+        }
+        for (name, highest) in highest {
+            let Some(normals) = calibration.get(name) else { continue };
+            for (count, rate) in self.0.entry(name).or_default().iter_mut().zip(RATES) {
+                let Some(threshold) = normals.family_wise_threshold(rate) else { continue };
+                count.patients += highest.len();
+                count.alarms += highest.values().filter(|own| **own >= threshold).count();
+            }
         }
         Ok(patients)
     }
@@ -260,7 +293,7 @@ impl Counts {
     fn of(&self, predictor: PredictorName, rate: usize) -> Option<NormalRates> {
         let count = self.0.get(&predictor)?.get(rate)?;
         let pixels = count.above as f64 / count.pixels.max(1) as f64;
-        Some(NormalRates { pixels, subjects: count.subjects, alarms: count.alarms })
+        Some(NormalRates { pixels, subjects: count.patients, alarms: count.alarms })
     }
 }
 
@@ -289,7 +322,7 @@ mod tests {
         let made = calibrate(localizer(), &at_home, &names, |_| {}).unwrap();
         let other: Vec<Subject> = (0..24).map(|k| elsewhere(200 + k)).collect();
         let found = recalibrate(made.clone(), &other, &mut ()).unwrap();
-        assert_eq!((found.subjects, found.rates.len()), (24, RATES.len()));
+        assert_eq!((found.subjects, found.images, found.rates.len()), (24, 24, RATES.len()));
         for row in &found.rates {
             let (before, after) = (row.before.unwrap(), row.after.unwrap());
             // Rates of pixels hold on the other half, and did not hold before.
@@ -317,6 +350,62 @@ mod tests {
             back.score(scan, &names).unwrap().doubt.is_some(),
             made.score(scan, &names).unwrap().doubt.is_some()
         );
+    }
+
+    /// The steps with the parts that were done of each.
+    #[derive(Default)]
+    struct Steps(Vec<(String, usize)>);
+
+    impl Observer for Steps {
+        fn begin(&mut self, step: &Step, _: usize) {
+            self.0.push((step.to_string(), 0));
+        }
+
+        fn advance(&mut self, done: usize) {
+            if let Some((_, own)) = self.0.last_mut() {
+                *own = done;
+            }
+        }
+    }
+
+    /// Images of one patient are not independent: a patient is judged once, by its highest score.
+    #[test]
+    fn patients_are_judged_and_not_their_images() {
+        let names = [PredictorName::PixelL1];
+        let at_home: Vec<Subject> = (0..12).map(|k| head(100 + k, None)).collect();
+        let made = calibrate(localizer(), &at_home, &names, |_| {}).unwrap();
+        // Four patients, with five images each; of the first, one image is of another scanner.
+        let images: Vec<Subject> = (0..20)
+            .map(|k| Subject {
+                patient: format!("patient {}", k % 4),
+                ..if k == 8 { elsewhere(200 + k) } else { head(200 + k, None) }
+            })
+            .collect();
+        let mut steps = Steps::default();
+        let found = recalibrate(made.clone(), &images, &mut steps).unwrap();
+        assert_eq!((found.subjects, found.images), (4, 20));
+        assert_eq!(found.localizer.calibration().get(names[0]).unwrap().subjects(), 4);
+        let before = found.rates[2].before.unwrap();
+        assert_eq!(before.subjects, 4, "twelve subjects do for a rate of .1");
+        let threshold = made.calibration().get(names[0]).unwrap().family_wise_threshold(0.1).unwrap();
+        let exceeds = |image: &Subject| {
+            let scored = made.score(&image.scan, &names).unwrap();
+            let map = scored.scores[0].postprocessed.data().iter().zip(scored.foreground.data());
+            map.filter(|&(_, &inside)| inside).any(|(&score, _)| score >= threshold)
+        };
+        let alarms = (0..4).filter(|patient| images.iter().skip(*patient).step_by(4).any(exceeds)).count();
+        assert_eq!(before.alarms, alarms);
+        // Two patients calibrate each half: too few for every rate.
+        assert!(found.rates.iter().all(|row| row.after.unwrap().subjects == 0));
+        let expected = [
+            ("checking the calibration", 20),
+            ("calibrating", 10),
+            ("checking the calibration", 10),
+            ("calibrating", 10),
+            ("checking the calibration", 10),
+            ("calibrating", 20),
+        ];
+        assert_eq!(steps.0, expected.map(|(step, done)| (step.to_owned(), done)));
     }
 
     #[test]

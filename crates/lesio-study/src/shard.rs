@@ -3,9 +3,10 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::fmt;
+use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 
-use lesio_io::dataset::Case;
+use lesio_io::dataset::{Case, Mask};
 use lesio_settings::{SettingError, require};
 use serde::{Deserialize, Serialize};
 
@@ -100,7 +101,8 @@ impl FromStr for Shard {
 pub struct ShardRecord {
     /// The shard.
     pub shard: Shard,
-    /// The number of all cases, and a checksum of their names and file sizes, which determine the division.
+    /// The number of all cases, and a checksum of what is read of them: names, files with their sizes, masks, and how
+    /// masks are matched to their images.
     pub all: (usize, u32),
     /// A checksum of the options that change results.
     pub options: u32,
@@ -110,14 +112,38 @@ pub struct ShardRecord {
 
 impl ShardRecord {
     pub(crate) fn new(shard: Shard, cases: &[Case], places: &[usize], options: u32) -> Self {
-        let mut checksum = crc32fast::Hasher::new();
-        for case in cases {
-            checksum.update(case.id().as_bytes());
-            checksum.update(&[0]);
-            checksum.update(&bytes(case).to_le_bytes());
-        }
         let places = places.iter().map(|&place| (cases[place].id().to_owned(), place)).collect();
-        Self { shard, all: (cases.len(), checksum.finalize()), options, places }
+        Self { shard, all: (cases.len(), cases_checksum(cases)), options, places }
+    }
+}
+
+/// A checksum of what is read of cases: their names and patients, the names and sizes of their files, the kinds of
+/// their truths, and how masks are matched. The folder of the data set does not count: it may differ between machines.
+pub(crate) fn cases_checksum(cases: &[Case]) -> u32 {
+    let mut checksum = crc32fast::Hasher::new();
+    for case in cases {
+        let images: Vec<_> = case.images().iter().map(|image| image.file_name()).collect();
+        let (id, patient, matching) = (case.id(), case.patient(), case.matching());
+        let text = format!("{id:?} {patient:?} {images:?} {matching:?} {}\n", truth(case));
+        checksum.update(text.as_bytes());
+        checksum.update(&bytes(case).to_le_bytes());
+    }
+    checksum.finalize()
+}
+
+/// The kind of a case's truth, and the path and the size of its file. The path starts where it parts from that of the
+/// image: the masks of two readers may have the same names in two folders.
+fn truth(case: &Case) -> String {
+    match case.mask() {
+        Mask::File(mask) => {
+            let image = case.images().first().map_or(Path::new(""), PathBuf::as_path);
+            let mut above = image.components();
+            let own: Vec<Component<'_>> =
+                mask.components().skip_while(|part| above.next() == Some(*part)).collect();
+            format!("{own:?} {}", size(mask))
+        }
+        Mask::Normal => "normal".to_owned(),
+        _ => "unknown".to_owned(),
     }
 }
 
@@ -154,7 +180,7 @@ pub(crate) fn join_shards<R: ShardReport>(reports: impl IntoIterator<Item = R>) 
         if let Some((whole, first)) = &joined {
             for (differ, what) in [
                 (first.shard.of() != record.shard.of(), "different numbers of shards"),
-                (first.all != record.all, "different data sets"),
+                (first.all != record.all, "different data sets (images, masks, or how masks are matched)"),
                 (whole.fingerprint() != report.fingerprint(), "different models"),
                 (first.options != record.options, "different options"),
             ] {
@@ -195,9 +221,14 @@ pub(crate) fn join_shards<R: ShardReport>(reports: impl IntoIterator<Item = R>) 
     Ok(whole)
 }
 
-/// The bytes of the files of a case; a missing file counts 0.
+/// The bytes of the images of a case.
 fn bytes(case: &Case) -> u64 {
-    case.images().iter().map(|file| std::fs::metadata(file).map_or(0, |found| found.len())).sum()
+    case.images().iter().map(|file| size(file)).sum()
+}
+
+/// The bytes of a file; a missing file counts 0.
+fn size(file: &Path) -> u64 {
+    std::fs::metadata(file).map_or(0, |found| found.len())
 }
 
 /// The indices of the cases of one shard.
@@ -221,6 +252,10 @@ fn deal(bytes: &[u64], of: usize, index: usize) -> Vec<usize> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use lesio_io::Matching;
+    use lesio_io::dataset::{Dataset, DatasetOptions, Layout};
     use proptest::prelude::*;
 
     use super::*;
@@ -246,5 +281,48 @@ mod tests {
         for text in ["0/4", "5/4", "1/0", "1", "a/b", "1/2/3", "-1/2", ""] {
             assert!(text.parse::<Shard>().is_err(), "{text}");
         }
+    }
+
+    /// Shards with other masks, or with masks that are matched otherwise, have other truths: they must not be merged.
+    #[test]
+    fn other_masks_are_other_data() {
+        let write = |root: &Path| {
+            for case in ["a", "b"] {
+                fs::create_dir(root.join(case)).unwrap();
+                for (name, bytes) in [("image.nii", 100), ("mask.nii", 10), ("other.nii", 10)] {
+                    fs::write(root.join(case).join(name), vec![1; bytes]).unwrap();
+                }
+            }
+        };
+        let record = |root: &Path, mask: Option<&str>, matching: Matching| {
+            let options = DatasetOptions::new().matching(matching);
+            let data = Dataset::open_with(root, &Layout::cases("image.nii", mask), &options).unwrap();
+            let shard = Shard::new(1, 2).unwrap();
+            ShardRecord::new(shard, data.cases(), &shard.places(data.cases()), 0)
+        };
+        let [here, elsewhere] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        write(here.path());
+        write(elsewhere.path());
+        let own = record(here.path(), Some("mask.nii"), Matching::Place);
+        assert_eq!(own, record(elsewhere.path(), Some("mask.nii"), Matching::Place), "another machine");
+        for (mask, matching) in [
+            (Some("other.nii"), Matching::Place),
+            (Some("mask.nii"), Matching::Position),
+            (None, Matching::Place),
+        ] {
+            let other = record(here.path(), mask, matching);
+            assert_ne!(own.all, other.all, "{mask:?} {matching:?}");
+            assert_eq!(own.places, other.places, "images alone determine the division");
+        }
+        // A case of the other shard counts, too.
+        fs::write(here.path().join("b/mask.nii"), [1; 11]).unwrap();
+        assert_ne!(own.all, record(here.path(), Some("mask.nii"), Matching::Place).all);
+        // Masks of the same names and sizes, in the folders of two readers.
+        let by = |reader: &str| {
+            let table = here.path().join(format!("{reader}.csv"));
+            fs::write(&table, format!("image,mask\na/image.nii,{reader}/a.nii\n")).unwrap();
+            cases_checksum(Dataset::open(&table, &Layout::Manifest).unwrap().cases())
+        };
+        assert_ne!(by("first"), by("second"));
     }
 }

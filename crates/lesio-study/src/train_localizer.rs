@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use lesio_anomaly::{Localizer, PostProcessing, PredictorName, PredictorSettings};
-use lesio_image::{FittedPreprocessing, Preprocessing};
+use lesio_image::{FittedPreprocessing, Preprocessing, SlicePosition};
 use lesio_nn::{Ending, EpochRecord};
 use lesio_report::{Curve, HtmlReport, LinePlot, Svg};
-use lesio_settings::setters;
+use lesio_settings::{SettingError, in_range, require, setters};
 use lesio_vae::{Examples, SyntheticExample};
 use serde_json::{Value, json};
 
@@ -51,9 +51,9 @@ pub struct LocalizerTraining {
     pub postprocessing: PostProcessing,
     /// Settings of the predictors. Default: those of [`PredictorSettings`].
     pub settings: PredictorSettings,
-    /// Number of bands along the slices of a volume for normalization by position, in which scores become standard
-    /// deviations from the mean of normal scores at the same position; 0 turns it off. `intensity` and the logits of
-    /// segmenters are never normalized. Default 0.
+    /// Number of bands along the slices of a volume for normalization by position, up to 256, in which scores become
+    /// standard deviations from the mean of normal scores at the same position; 0 turns it off. `intensity` and the
+    /// logits of segmenters are never normalized. Default 0.
     pub bands: usize,
     /// The predictors to calibrate. Default: all but those that iterate.
     pub calibrated: CalibratedPredictors,
@@ -83,13 +83,36 @@ impl LocalizerTraining {
         }
     }
 
-    /// Checks every setting of the model and its training. Nothing is allocated.
+    /// Checks every setting: those of the model and its training, and those of scoring, which would otherwise be refused
+    /// only after the training. Nothing is allocated.
     ///
     /// # Errors
-    /// Those of [`ModelTraining::validate`].
+    /// Those of [`ModelTraining::validate`]; [`StudyError::Setting`] for a setting of `preprocessing`, `postprocessing`
+    /// or `settings` that is out of range, for a preprocessing that adds a channel with the position of the slice, which
+    /// cannot be scored, and for the number of bands.
     pub fn validate(&self) -> Result<(), StudyError> {
-        self.model.validate()
+        self.model.validate()?;
+        check_scoring(&self.preprocessing, &self.postprocessing, &self.settings)?;
+        Ok(in_range("bands", self.bands, 0..=MOST_BANDS)?)
     }
+}
+
+/// Most bands of normalization by position, as [`PositionBuilder::new`](lesio_anomaly::PositionBuilder::new) takes them.
+const MOST_BANDS: usize = 256;
+
+/// Checks the settings with which a localizer scores, before any work. Without this check, the first case that is scored
+/// would be blamed for them.
+pub(crate) fn check_scoring(
+    preprocessing: &Preprocessing,
+    postprocessing: &PostProcessing,
+    settings: &PredictorSettings,
+) -> Result<(), SettingError> {
+    preprocessing.validate().map_err(|error| error.within("preprocessing"))?;
+    let position = preprocessing.slice_position;
+    let expected = "no channel with the position of the slice, which predictors would score like an image";
+    require(position == SlicePosition::Omit, "preprocessing.slice_position", position, expected)?;
+    postprocessing.validate().map_err(|error| error.within("postprocessing"))?;
+    settings.validate().map_err(|error| error.within("settings"))
 }
 
 setters!(LocalizerTraining {
@@ -106,7 +129,7 @@ setters!(LocalizerTraining {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct TrainedLocalizer {
-    /// The localizer, calibrated.
+    /// The localizer, calibrated unless no normal slice was left for that ([`Notice::NotCalibrated`]).
     pub localizer: Localizer,
     /// The model and its training, with the number of channels of the data.
     pub model: ModelTraining,
@@ -122,6 +145,10 @@ pub struct TrainedLocalizer {
 
 /// Trains a model on the normal slices of subjects and calibrates it on others. Without validation subjects, every
 /// tenth patient is held out for calibration ([`hold_out`]).
+///
+/// If there is nothing to calibrate on, as with a single patient or with an empty list of validation subjects, the last
+/// epoch is kept, and the localizer has no thresholds and no p-values. [`Notice::NotCalibrated`] tells the observer, and
+/// [`calibrate`] on normal subjects of other patients adds them later.
 ///
 /// # Errors
 /// For invalid settings, for patients with training and with validation subjects, for subjects that cannot be prepared or
@@ -284,6 +311,9 @@ impl<'a> PreparedTraining<'a> {
         observer.begin(&Step::Calibrating, held_out.len());
         let localizer = calibrate(localizer, held_out, &names, |done| observer.advance(done))?;
         observer.end();
+        if localizer.calibration().is_empty() {
+            observer.notice(&Notice::NotCalibrated);
+        }
         Ok(localizer)
     }
 }
@@ -360,4 +390,90 @@ pub fn loss_plot(history: &[EpochRecord], unit: &str) -> Result<Svg, Presentatio
         .curve(losses("training", &|record| Some(record.training.total))?)
         .curve(losses("validation", &|record| record.validation.as_ref().map(|terms| terms.total))?);
     Ok(plot.to_svg()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use lesio_anomaly::PositionBuilder;
+    use lesio_nn::TrainConfig;
+    use lesio_vae::{Latent, VaeConfig, VaeTraining};
+
+    use super::*;
+    use crate::calibrating::tests::head;
+
+    fn config() -> LocalizerTraining {
+        let model = VaeConfig::new(1, 32, 32).widths([4, 8]).latent(Latent::Dense { dimensions: 2 });
+        let training = VaeTraining::default().train(TrainConfig::default().epochs(1));
+        LocalizerTraining::new(ModelTraining::Vae { model, training }, Preprocessing::heads([32, 32]))
+    }
+
+    /// Counts the notices that a localizer is not calibrated, and the steps.
+    #[derive(Default)]
+    struct Heard {
+        not_calibrated: usize,
+        steps: usize,
+    }
+
+    impl Observer for Heard {
+        fn begin(&mut self, _: &Step, _: usize) {
+            self.steps += 1;
+        }
+
+        fn notice(&mut self, notice: &Notice<'_>) {
+            self.not_calibrated += usize::from(matches!(notice, Notice::NotCalibrated));
+        }
+    }
+
+    #[test]
+    fn settings_of_scoring_are_refused_before_the_training() {
+        let settings = |change: fn(&mut PredictorSettings)| {
+            let mut settings = PredictorSettings::default();
+            change(&mut settings);
+            config().settings(settings)
+        };
+        let preprocessing = |change: fn(Preprocessing) -> Preprocessing| {
+            let own = config();
+            LocalizerTraining::new(own.model, change(own.preprocessing))
+        };
+        let invalid = [
+            ("postprocessing.erosion", config().postprocessing(PostProcessing::default().erosion(-1.0))),
+            (
+                "postprocessing.median",
+                config().postprocessing(PostProcessing::default().median(0.0, 5.0, 2e3)),
+            ),
+            ("settings.projection.rate", settings(|own| own.projection.rate = f64::NAN)),
+            ("settings.gradient.copies", settings(|own| own.gradient.copies = usize::MAX)),
+            ("preprocessing.clip", preprocessing(|own| own.clip(Some([1.0, 0.0])))),
+            ("preprocessing.slice_position", preprocessing(|own| own.slice_position(SlicePosition::Channel))),
+            ("bands", config().bands(MOST_BANDS + 1)),
+        ];
+        for (setting, config) in invalid {
+            let mut heard = Heard::default();
+            let subjects = vec![head(1, None), head(2, None)];
+            match train_localizer(subjects, None, &config, &mut heard) {
+                Err(WorkflowError::Study(StudyError::Setting(error))) => assert_eq!(error.setting, setting),
+                found => panic!("{setting}: {found:?}"),
+            }
+            assert_eq!(heard.steps, 0, "{setting}");
+        }
+        assert!(config().validate().is_ok() && config().bands(MOST_BANDS).validate().is_ok());
+        let bands = |count: usize| PositionBuilder::new(&[PredictorName::PixelL1], [1, 1], count).is_ok();
+        assert_eq!([MOST_BANDS, MOST_BANDS + 1].map(bands), [true, false]);
+    }
+
+    #[test]
+    fn a_localizer_without_thresholds_is_told() {
+        let one = || vec![head(1, None)];
+        let two = || vec![head(1, None), head(2, None)];
+        for (subjects, validation, expected) in [
+            (one(), None, 1),
+            (two(), Some(Vec::new()), 1),
+            (two(), None, 0),
+            (one(), Some(vec![head(2, None)]), 0),
+        ] {
+            let mut heard = Heard::default();
+            let made = train_localizer(subjects, validation, &config(), &mut heard).unwrap().localizer;
+            assert_eq!((heard.not_calibrated, made.calibration().is_empty()), (expected, expected == 1));
+        }
+    }
 }

@@ -1,8 +1,9 @@
 //! Many cases: verdicts, tables, runs that go on, and shards of several machines.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)] // A test may.
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use lesio_anomaly::{Localizer, Model, PredictorName, Provenance};
@@ -12,8 +13,8 @@ use lesio_io::atomic::Existing;
 use lesio_io::dataset::{Dataset, Layout};
 use lesio_io::write_png;
 use lesio_study::{
-    FinishedCases, LocalizationReport, LocalizeConfig, LocalizedCase, Observer, ReportPages, Shard, Subject,
-    Verdict, WorkflowError, WrittenMaps, calibrate, localize_folder, merge_shards,
+    CaseFolders, FinishedCases, LocalizationReport, LocalizeConfig, LocalizedCase, Observer, ReportPages,
+    Shard, Subject, Verdict, WorkflowError, WrittenMaps, calibrate, localize_folder, merge_shards,
 };
 use lesio_vae::{Vae, VaeConfig};
 use ndarray::Array3;
@@ -180,6 +181,12 @@ fn a_run_goes_on_where_it_was() {
     let roomy = again.clone().reading(ReadOptions::new().max_bytes(1 << 40));
     localize_folder(&localizer, &data, &roomy, &mut ()).unwrap();
     assert!(is_kept(0));
+    // A kept case states where its image lies now.
+    let moved = folder.path().join("moved");
+    fs::rename(folder.path().join("data"), &moved).unwrap();
+    let data = Dataset::open(&moved, &Layout::Images).unwrap().without_masks();
+    let report = localize_folder(&localizer, &data, &again, &mut ()).unwrap();
+    assert!(is_kept(0) && case(&report, 0).input == [moved.join("tile0.png")], "{:?}", case(&report, 0));
     localize_folder(&localizer, &data, &again.clone().level(0.1), &mut ()).unwrap();
     assert!(!is_kept(0));
     // A run with other options that was stopped within a case has left a mixture, which no record vouches for.
@@ -188,6 +195,49 @@ fn a_run_goes_on_where_it_was() {
     let stopped = localize_folder(&localizer, &data, &again.clone().level(0.2), &mut ()).unwrap();
     assert!(stopped.failed.iter().any(|failed| failed.id == "tile1.png"), "{:?}", stopped.failed);
     assert!(!out.join("tile1/case.json").exists());
+}
+
+#[test]
+fn a_page_shows_the_present_name_of_its_case() {
+    let folder = tempfile::tempdir().unwrap();
+    let localizer = localizer();
+    let out = folder.path().join("maps");
+    let config = config(&out).folders(CaseFolders::One).pages(ReportPages::Full);
+    let config = config.existing(Existing::Replace).finished(FinishedCases::Keep);
+    for name in ["first.png", "second.png"] {
+        let path = folder.path().join(name);
+        write_png(&path, &tile(100, false), Existing::Refuse).unwrap();
+        let data = Dataset::open(&path, &Layout::Images).unwrap().without_masks();
+        let report = localize_folder(&localizer, &data, &config, &mut ()).unwrap();
+        let found = case(&report, 0);
+        assert_eq!((found.id.as_str(), found.patient.as_str(), &found.input[..]), (name, name, &[path][..]));
+        assert!(fs::read_to_string(out.join("case.html")).unwrap().contains(name));
+    }
+}
+
+#[test]
+fn results_that_are_not_replaced_keep_their_records() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = write_tiles(&folder.path().join("data"));
+    let out = folder.path().join("maps");
+    let localizer = localizer();
+    let first = config(&out).pages(ReportPages::Full);
+    localize_folder(&localizer, &data, &first, &mut ()).unwrap();
+    let files = || -> BTreeMap<PathBuf, Vec<u8>> {
+        let paths = fs::read_dir(out.join("tile0")).unwrap().map(|entry| entry.unwrap().path());
+        paths.map(|path| (path.clone(), fs::read(path).unwrap())).collect()
+    };
+    let before = files();
+    assert!(before.contains_key(&out.join("tile0/case.json")));
+    // Another predictor has another overlay, but the same page and the same record.
+    let other = first.predictors([PredictorName::PixelL1]);
+    for (pages, exists) in [(ReportPages::Full, "case.html exists"), (ReportPages::None, "case.json exists")]
+    {
+        let report = localize_folder(&localizer, &data, &other.clone().pages(pages), &mut ()).unwrap();
+        assert_eq!((report.cases.len(), report.failed.len()), (0, 9));
+        assert!(report.failed[0].error.ends_with(exists), "{}", report.failed[0].error);
+        assert!(files() == before, "{exists}: {:?}", files().keys());
+    }
 }
 
 #[test]

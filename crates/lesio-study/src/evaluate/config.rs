@@ -18,7 +18,10 @@ pub enum ModelChoices {
     /// Nothing is chosen for single models.
     #[default]
     None,
-    /// Of each model the predictor of the highest average precision. Validation cases without a lesion are an error.
+    /// Of each model the predictor of the highest average precision, among those that it was calibrated for before the
+    /// evaluation: of others, its file has no thresholds. Of a model without any calibration, all are considered.
+    /// Validation cases without a lesion are an error, and so is a model that is calibrated for other predictors than
+    /// those that are measured.
     Best,
 }
 
@@ -26,7 +29,8 @@ pub enum ModelChoices {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct EvaluateConfig {
-    /// The predictors. Default: all that a model supports. `intensity` is always included.
+    /// The predictors, each of which at least one model must offer. Default: all that a model supports. `intensity` is
+    /// always included.
     pub predictors: Option<Vec<PredictorName>>,
     /// Predictors to combine, those of all models together. Default: none.
     pub ensemble: Vec<PredictorName>,

@@ -77,6 +77,9 @@ pub struct MeasuredCase {
     /// Its additional columns in a manifest: name and value.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub further: Vec<(String, String)>,
+    /// The case with the reason, if its image could not be scored and it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) unscored: Option<Box<FailedCase>>,
     /// The name of its file in the folder of records.
     pub(super) file: PathBuf,
     /// The inputs of its measurements, as its file states them.
@@ -201,7 +204,7 @@ impl CohortMeasurements {
         }
         Ok(EvaluationResults {
             cases: self.cases.len(),
-            failed: self.failed(),
+            failed: self.unread.clone(),
             patients,
             evaluated,
             groups,
@@ -249,10 +252,11 @@ impl CohortMeasurements {
         Ok(())
     }
 
-    /// The cases that could not be read.
+    /// The cases that are left out: those that could not be read, then those whose images could not be scored.
     #[must_use]
     pub fn failed(&self) -> Vec<FailedCase> {
-        self.unread.clone()
+        let unscored = self.cases.iter().filter_map(|case| case.unscored.as_deref());
+        self.unread.iter().chain(unscored).cloned().collect()
     }
 }
 

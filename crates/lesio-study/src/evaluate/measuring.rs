@@ -62,7 +62,7 @@ impl Measuring<'_> {
     ) -> Result<(Measurement, Option<StudyError>), WorkflowError> {
         let truth = subject.truth()?.ok_or_else(|| WorkflowError::NoMask { case: case.id().to_owned() })?;
         let lesions = match &self.config.groups {
-            Some(groups) => self.lesion_numbers(case)?.map(|mask| (mask, groups)),
+            Some(groups) => Some((self.lesion_numbers(case, subject)?, groups)),
             None if self.by_kind.is_empty() => None,
             None => Some((truth.mapv(u32::from), self.by_kind)),
         };
@@ -134,10 +134,17 @@ impl Measuring<'_> {
         Ok(())
     }
 
-    /// The numbers of the lesions of a case.
-    fn lesion_numbers(&self, case: &Case) -> Result<Option<Array3<u32>>, WorkflowError> {
-        let (_, mask) = case.read_volume_with(&self.config.reading)?;
-        Ok(mask.map(|mask| mask.data().mapv(u32::from)))
+    /// The numbers of the lesions of a case on the grid of its scan, all 0 for a normal case without a mask.
+    fn lesion_numbers(&self, case: &Case, subject: &Subject) -> Result<Array3<u32>, WorkflowError> {
+        let grid = subject.scan.grid();
+        let (Some(path), Some(image)) = (case.mask().path(), case.images().first()) else {
+            return Ok(Array3::zeros(grid));
+        };
+        // A mask has one volume, as was seen when the truth was read; another number of a volume is that of the image.
+        let mask = self.config.reading.clone().volume(0).read_as::<u8>(path)?;
+        let grid = subject.scan.placed(Array3::from_elem(grid, ()));
+        let mask = case.matching().bring(mask, path, &grid, image)?;
+        Ok(mask.data().mapv(u32::from))
     }
 
     /// The thresholds of a map: the one of the calibration (single predictors only), and the one chosen on validation lesions.

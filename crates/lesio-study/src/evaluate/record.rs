@@ -116,6 +116,11 @@ impl Record {
         &self.kept.key
     }
 
+    /// Why the case is left out, if its image could not be scored.
+    pub(super) fn why_left_out(&self, case: &str) -> Option<&str> {
+        self.kept.evaluation.why_left_out(case)
+    }
+
     /// Adds the measurements to those of other cases, and returns the average precision of each map.
     pub(super) fn add_to(
         self,

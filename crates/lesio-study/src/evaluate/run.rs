@@ -1,6 +1,6 @@
 //! The steps of an evaluation, in order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -32,14 +32,15 @@ use crate::workflow_error::WorkflowError;
 /// Measures every predictor of localizers against the truth of test cases, with 95 % intervals over patients.
 ///
 /// `localizers` are named by what to call them. `validation` cases, which may be none, calibrate predictors that their
-/// model was not calibrated for, teach the weights of ensembles, and choose thresholds and the best predictor. Cases are
-/// read one at a time, or as many as there are workers, whenever they are needed. A test case whose image cannot be scored
-/// (empty, constant, not finite) is listed and left out.
+/// model was not calibrated for, teach the weights of ensembles, and choose thresholds and the best predictor. The
+/// calibration that a model has stays as it is. Cases are read one at a time, or as many as there are workers, whenever
+/// they are needed. A test case whose image cannot be scored (empty, constant, not finite) is listed and left out.
 ///
 /// # Errors
-/// Patients with validation and with test cases ([`StudyError::SharedPatients`](crate::StudyError::SharedPatients)); a test
-/// case without a truth ([`WorkflowError::NoMask`]); cases that cannot be read or scored; an ensemble of fewer than
-/// two predictors, or of one that is not calibrated; two localizers or predictors of one name.
+/// A predictor that no localizer offers; patients with validation and with test cases
+/// ([`StudyError::SharedPatients`](crate::StudyError::SharedPatients)); a test case without a truth
+/// ([`WorkflowError::NoMask`]); cases that cannot be read or scored; an ensemble of fewer than two predictors, or of
+/// one that is not calibrated; two localizers or predictors of one name; and those of [`ModelChoices::Best`].
 pub fn evaluate(
     localizers: impl IntoIterator<Item = (String, Localizer)>,
     test: &[Case],
@@ -63,6 +64,12 @@ pub fn measure_cases(
     observer: &mut dyn Observer,
 ) -> Result<CohortMeasurements, WorkflowError> {
     config.validate()?;
+    let localizers: Vec<(String, Localizer)> = localizers.into_iter().collect();
+    check_predictors(&localizers, config.predictors.as_deref())?;
+    let calibrated: BTreeMap<String, BTreeSet<PredictorName>> = localizers
+        .iter()
+        .map(|(label, localizer)| (label.clone(), localizer.calibration().predictors().collect()))
+        .collect();
     let [own, others] = [validation, test].map(|cases| cases.iter().map(Case::patient));
     require_apart(("validation", own), ("test", others))?;
     let validation = ReadCases::new(validation, &config.reading);
@@ -77,8 +84,12 @@ pub fn measure_cases(
         }
     }
     let choice = choose(&models, &validation, config.scratch.as_deref(), observer)?;
-    let mut measured =
-        CohortMeasurements::new(models.fingerprint()?, frame(&models, &choice, learned, test, config)?);
+    let best = match config.model_choices {
+        ModelChoices::Best => best_predictors(&models, &choice, &calibrated)?,
+        ModelChoices::None => BTreeMap::new(),
+    };
+    let frame = frame(&models, &choice, learned, best, test, config)?;
+    let mut measured = CohortMeasurements::new(models.fingerprint()?, frame);
     measured.scratch.clone_from(&config.scratch);
     let options = options(&measured.frame, config)?;
     let places = config.shard.map_or_else(|| (0..test.len()).collect(), |shard| shard.places(test));
@@ -132,13 +143,10 @@ fn frame(
     models: &ModelSet,
     choice: &ValidationChoice,
     learned: Vec<LearnedEnsemble>,
+    best: BTreeMap<String, ChosenPredictor>,
     test: &[Case],
     config: &EvaluateConfig,
 ) -> Result<Frame, WorkflowError> {
-    let best = match config.model_choices {
-        ModelChoices::Best => best_predictors(models, choice)?,
-        ModelChoices::None => BTreeMap::new(),
-    };
     let maps = models.maps().into_iter();
     let maps = maps.map(|name| models.scale(&name).map(|scale| (name, scale))).collect::<Result<_, _>>();
     Ok(Frame {
@@ -161,7 +169,9 @@ fn frame(
 /// A checksum of all options that change measurements or figures. The memory limit does not change them.
 fn options(frame: &Frame, config: &EvaluateConfig) -> Result<u32, WorkflowError> {
     let reading = config.reading.clone().max_bytes(0);
-    let text = format!("{} {:?} {reading:?}", serde_json::to_string(frame)?, config.groups);
+    // The maps of ensembles have the same names, whatever they combine. The order of the members does not change them.
+    let members: BTreeSet<PredictorName> = config.ensemble.iter().copied().collect();
+    let text = format!("{} {:?} {members:?} {reading:?}", serde_json::to_string(frame)?, config.groups);
     Ok(crc32fast::hash(text.as_bytes()))
 }
 
@@ -181,36 +191,83 @@ fn first_seconds(
     Ok(BTreeMap::new())
 }
 
+/// The predictors of a localizer that can be measured: all that it supports. Of an ensemble that is given beside other
+/// models, it is the ensemble alone, since its members are measured as models if they are given.
+fn offered(localizer: &Localizer, several: bool) -> Vec<PredictorName> {
+    let mut names = localizer.predictors();
+    if several && localizer.ensemble().is_some() {
+        names.retain(|&name| name == PredictorName::Ensemble);
+    }
+    names
+}
+
+/// Checks that at least one localizer offers each requested predictor. One that some lack is measured of the others.
+fn check_predictors(
+    localizers: &[(String, Localizer)],
+    requested: Option<&[PredictorName]>,
+) -> Result<(), StudyError> {
+    let several = localizers.len() > 1;
+    let mut all: BTreeSet<PredictorName> =
+        localizers.iter().flat_map(|(_, localizer)| offered(localizer, several)).collect();
+    all.insert(PredictorName::Intensity);
+    let Some(absent) = requested.unwrap_or_default().iter().find(|name| !all.contains(*name)) else {
+        return Ok(());
+    };
+    let names: Vec<&str> = all.iter().map(PredictorName::as_str).collect();
+    let what = format!("no model offers the predictor {absent}; the models offer {}", names.join(", "));
+    Err(StudyError::Nothing { what })
+}
+
 /// The models with their predictors, calibrated where they have to be.
 fn model_set(
-    localizers: impl IntoIterator<Item = (String, Localizer)>,
+    localizers: Vec<(String, Localizer)>,
     test: &[Case],
     validation: &ReadCases<'_>,
     config: &EvaluateConfig,
     observer: &mut dyn Observer,
 ) -> Result<ModelSet, WorkflowError> {
     let mut models = ModelSet::new();
-    let localizers: Vec<(String, Localizer)> = localizers.into_iter().collect();
     let several = localizers.len() > 1;
     for (label, mut localizer) in localizers {
-        let mut names = config.predictors.clone().unwrap_or_else(|| localizer.predictors());
-        // The members of an ensemble are measured as models of their own, if they are given.
-        let whole = several && localizer.ensemble().is_some();
-        names.retain(|name| localizer.predictors().contains(name));
-        names.retain(|&name| !whole || name == PredictorName::Ensemble);
-        names.retain(|&name| name != PredictorName::Intensity);
+        let offered = offered(&localizer, several);
+        let mut names = config.predictors.clone().unwrap_or_else(|| offered.clone());
+        names.retain(|name| offered.contains(name) && *name != PredictorName::Intensity);
         names.insert(0, PredictorName::Intensity);
-        let is_calibrated = |name: &PredictorName| localizer.calibration().get(*name).is_some();
-        if validation.count() > 0 && !names.iter().all(is_calibrated) {
-            // Other filters or predictors than the model's own: what normal pixels score has to be seen again.
-            observer.begin(&Step::Calibrating, validation.count());
-            localizer = calibrate(localizer, validation, &names, |done| observer.advance(done))?;
-            observer.end();
+        let is_missing = |name: &PredictorName| localizer.calibration().get(*name).is_none();
+        let missing: Vec<PredictorName> = names.iter().copied().filter(is_missing).collect();
+        if validation.count() > 0 && !missing.is_empty() {
+            localizer = also_calibrated(localizer, &missing, validation, observer)?;
         }
         notice_other_channel(&localizer, test, &config.reading, observer);
         models = models.localizer(label, localizer, names)?;
     }
     Ok(models)
+}
+
+/// Calibrates a localizer on validation cases for predictors that it is not calibrated for: others than those of its
+/// file, or all, if its filters were changed.
+///
+/// The rest of its calibration stays, with the resolutions and extents of those subjects: its thresholds are those of
+/// the model's file, and are to be measured.
+fn also_calibrated(
+    localizer: Localizer,
+    missing: &[PredictorName],
+    validation: &ReadCases<'_>,
+    observer: &mut dyn Observer,
+) -> Result<Localizer, WorkflowError> {
+    let (mut calibration, chosen) = (localizer.calibration().clone(), localizer.chosen().cloned());
+    observer.begin(&Step::Calibrating, validation.count());
+    let made = calibrate(localizer, validation, missing, |done| observer.advance(done))?;
+    observer.end();
+    if calibration.is_empty() {
+        return Ok(made);
+    }
+    for &name in missing {
+        if let Some(normals) = made.calibration().get(name) {
+            calibration.insert(name, normals.clone());
+        }
+    }
+    Ok(made.with_calibration(calibration).with_chosen(chosen)?)
 }
 
 /// What the lesions of validation cases choose.
@@ -224,7 +281,8 @@ fn choose(
     observer.begin(&Step::Choosing, validation.count());
     for place in 0..validation.count() {
         let subject = validation.subject(place)?;
-        if let Some(truth) = subject.truth()? {
+        // Without a lesion, a case says nothing about thresholds.
+        if let Some(truth) = subject.truth()?.filter(|truth| truth.iter().any(|&inside| inside)) {
             let (mut started, mut choice) = (None, Some(&mut choice));
             models.score_each(&subject, |scene, name, maps| {
                 if let Some(choice) = choice.take() {
@@ -239,21 +297,35 @@ fn choose(
     Ok(choice.finish()?)
 }
 
-/// The predictor of each model, by its label, that is best on the lesions of the validation cases.
+/// The predictor of each model, by its label, that is best on the lesions of the validation cases. `calibrated` are the
+/// predictors that each model was calibrated for before this evaluation: only these are chosen, if there are any.
 fn best_predictors(
     models: &ModelSet,
     choice: &ValidationChoice,
+    calibrated: &BTreeMap<String, BTreeSet<PredictorName>>,
 ) -> Result<BTreeMap<String, ChosenPredictor>, WorkflowError> {
     let (found, subjects) = (&choice.average_precisions, choice.subjects);
     let mut best: BTreeMap<String, ChosenPredictor> = BTreeMap::new();
+    let mut skipped: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for (model, predictor, name) in models.predictors() {
         let Some(&precision) = found.get(&(name, Stage::Postprocessed)) else {
             return Err(WorkflowError::NoLesionsToChooseBy);
         };
         let label = models.label(model).unwrap_or_default();
-        if best.get(label).is_none_or(|best| precision > best.average_precision) {
+        let own = calibrated.get(label).filter(|own| !own.is_empty());
+        if own.is_some_and(|own| !own.contains(&predictor)) {
+            skipped.entry(label).or_default().push(predictor.to_string());
+        } else if best.get(label).is_none_or(|best| precision > best.average_precision) {
             best.insert(label.to_owned(), ChosenPredictor::new(predictor, precision, subjects));
         }
+    }
+    for (label, names) in skipped {
+        let what = format!("the model {label} is not calibrated for {}", names.join(", "));
+        if !best.contains_key(label) {
+            let what = format!("{what}: none of the measured predictors can be chosen");
+            return Err(StudyError::Nothing { what }.into());
+        }
+        tracing::warn!("{what}: not considered in the choice of a predictor");
     }
     Ok(best)
 }

@@ -11,7 +11,8 @@ use super::record::Record;
 use crate::case_record::key_of;
 use crate::error::StudyError;
 use crate::folder::prepare_folder;
-use crate::localize::FinishedCases;
+use crate::localize::{FailedCase, FinishedCases};
+use crate::observer::explain;
 use crate::reading::BadCases;
 use crate::workflow_error::WorkflowError;
 
@@ -32,7 +33,7 @@ pub(super) enum Found {
     Measured {
         /// The case with its record.
         case: MeasuredCase,
-        /// The reason if its image could not be scored.
+        /// The reason if its image could not be scored in this run.
         unscored: Option<StudyError>,
     },
     /// It could not be read and is left out.
@@ -47,44 +48,59 @@ impl Work<'_> {
         let config = self.measuring.config;
         // A file that cannot be read has no key. Reading it again below reports the reason.
         let key = self.key(case).unwrap_or_default();
-        let measured = MeasuredCase {
+        let mut measured = MeasuredCase {
             id: case.id().to_owned(),
             kind: case.kind().map(str::to_owned),
             further: case.further().to_vec(),
+            unscored: None,
             file: file.into(),
             key,
             folder: self.folder.clone(),
         };
+        let unscored = |reason: &str| {
+            Box::new(FailedCase {
+                id: case.id().to_owned(),
+                patient: case.patient().to_owned(),
+                error: reason.to_owned(),
+                further: case.further().to_vec(),
+            })
+        };
         let path = measured.path();
         if config.finished == FinishedCases::Keep
-            && Record::open(&path).is_ok_and(|record| record.key() == measured.key)
+            && let Ok(record) = Record::open(&path)
+            && record.key() == measured.key
         {
-            return Ok(Found::Measured { case: measured, unscored: None });
+            measured.unscored = record.why_left_out(case.id()).map(unscored);
+            // A case that an earlier run left out stops this one if it is to stop at such cases.
+            if config.bad_cases != BadCases::Stop || measured.unscored.is_none() {
+                return Ok(Found::Measured { case: measured, unscored: None });
+            }
         }
         let subject = match self.measuring.read(case) {
             Ok(subject) => subject,
             Err(error) if config.bad_cases == BadCases::Stop || self.is_only => return Err(error.into()),
             Err(error) => return Ok(Found::Unread(error)),
         };
-        let (mut found, unscored) = self.measuring.measure(case, &subject)?;
+        let (mut found, error) = self.measuring.measure(case, &subject)?;
         if config.bad_cases == BadCases::Stop
-            && let Some(error) = unscored
+            && let Some(error) = error
         {
             return Err(error.into());
         }
+        measured.unscored = error.as_ref().map(|error| unscored(&explain(error)));
         if let Some(folder) = path.parent() {
             prepare_folder(folder)?;
         }
         Record::write(&path, &measured.key, &mut found)?;
-        Ok(Found::Measured { case: measured, unscored })
+        Ok(Found::Measured { case: measured, unscored: error })
     }
 
     /// A text that changes with all inputs of the measurements: the version of this crate, models and options, the names and
-    /// kind of the case, and the bytes of its files.
+    /// kind of the case, how its files are matched, and their bytes.
     fn key(&self, case: &Case) -> io::Result<String> {
         let normal = if *case.mask() == Mask::Normal { "normal" } else { "" };
-        let (id, patient, kind) = (case.id(), case.patient(), case.kind());
-        let what = format!("{}; {id:?} {patient:?} {kind:?} {normal}", self.key);
+        let (id, patient, kind, matching) = (case.id(), case.patient(), case.kind(), case.matching());
+        let what = format!("{}; {id:?} {patient:?} {kind:?} {matching:?} {normal}", self.key);
         key_of(&what, case.images().iter().map(PathBuf::as_path).chain(case.mask().path()))
     }
 }

@@ -40,6 +40,10 @@ pub struct StudyCell {
     pub patients: usize,
     /// Seconds it took.
     pub seconds: f64,
+    /// A checksum of the data that it was made from, see [`StudyDomain::with_data`](super::StudyDomain::with_data);
+    /// `None` if it is unknown, as in cells of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<u32>,
     /// The predictors.
     pub predictors: Vec<PredictorScore>,
 }
@@ -139,6 +143,7 @@ pub(crate) fn run_cell(
         prevalence,
         patients,
         seconds: started.elapsed().as_secs_f64(),
+        data: None,
         predictors,
     })
 }

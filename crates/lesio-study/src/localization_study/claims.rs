@@ -86,8 +86,10 @@ fn projection(cells: &[StudyCell], medical: &str, natural: &str) -> Claim {
         found
     });
     if let [Some((medical, of_medical)), Some((natural, of_natural))] = found {
-        // The domains share no patients, so their replicates are independent draws.
-        let gaps = of_natural.iter().zip(&of_medical).map(|(a, b)| Some((*a)? - (*b)?));
+        // The domains share no patients, but all cells have the same seed: of equally many patients, the same replicate
+        // draws the same places. Half of the replicates apart, draws are independent.
+        let others = of_medical.iter().cycle().skip(of_medical.len() / 2);
+        let gaps = of_natural.iter().zip(others).map(|(a, b)| Some((*a)? - (*b)?));
         let gap = Interval95::of(natural - medical, gaps);
         evidence.push(format!("gain on natural minus gain on medical images: {gap}"));
         holds = match gap.excludes_zero() {
@@ -210,6 +212,7 @@ mod tests {
             prevalence: 0.1,
             patients: 9,
             seconds: 1.0,
+            data: None,
             predictors,
         }
     }
@@ -233,6 +236,30 @@ mod tests {
         assert_eq!(with(0.1, 0.0), ClaimStatus::No);
         assert_eq!(with(0.1, 0.1), ClaimStatus::Undecided);
         assert_eq!(claims(&[], "m", "n")[0].holds, ClaimStatus::Undecided);
+    }
+
+    /// Cells of one seed and equally many patients draw the same places in the same replicate. This must not make the
+    /// gains of two domains vary together.
+    #[test]
+    fn replicates_of_two_domains_are_not_paired() {
+        let with_noise = |domain: &str, gain: f64| {
+            let mut cell = cell(domain, 1.0, &[(PLAIN, 0.3), (PROJECTED, 0.3 + gain)]);
+            // Cyclic noise, so that any shift of the replicates would do.
+            let replicates = cell.predictors[1].replicates.iter_mut().enumerate();
+            replicates.for_each(|(k, value)| {
+                let noise = 0.1 * (std::f64::consts::TAU * k as f64 / 101.0).sin();
+                *value = value.map(|value| value + noise);
+            });
+            cell
+        };
+        let cells = [with_noise("m", 0.1), with_noise("n", 0.12)];
+        let found = &claims(&cells, "m", "n")[0];
+        assert_eq!(found.holds, ClaimStatus::Undecided, "{:?}", found.evidence);
+        // A gap beyond the noise is one.
+        assert_eq!(
+            claims(&[with_noise("m", 0.1), with_noise("n", 0.5)], "m", "n")[0].holds,
+            ClaimStatus::Yes
+        );
     }
 
     #[test]

@@ -107,7 +107,38 @@ impl MappedPredictor {
     pub fn volume_ml(&self, resolution: &Resolution) -> Option<f64> {
         match resolution {
             Resolution::Image(_) => None,
-            _ => self.lesions.as_ref()?.iter().map(|lesion| lesion.volume_ml).sum(),
+            // Not `sum`, which is -0.0 without a lesion.
+            _ => self.lesions.as_ref()?.iter().try_fold(0.0, |sum, lesion| Some(sum + lesion.volume_ml?)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_findings_volumes_have_zero_milliliters_and_pictures_none() {
+        let mut mapped = MappedPredictor {
+            name: PredictorName::PixelL1,
+            verdict: CaseVerdict::of(None, None, 0.05, None).unwrap(),
+            map: None,
+            raw: None,
+            channels: Vec::new(),
+            overlay: PathBuf::new(),
+            thumbnail: None,
+            labels: None,
+            threshold: Some(1.0),
+            normal_subjects: None,
+            smallest_p_value: None,
+            p_value_level: 0.05,
+            lesions: Some(Vec::new()),
+        };
+        let (volume, picture) = (Resolution::Volume([1.0; 3]), Resolution::Image([1.0; 2]));
+        // Positive zero: tables print `-0` otherwise.
+        assert_eq!(mapped.volume_ml(&volume).map(f64::to_bits), Some(0));
+        assert_eq!(mapped.volume_ml(&picture), None);
+        mapped.lesions = None;
+        assert_eq!(mapped.volume_ml(&volume), None);
     }
 }

@@ -154,18 +154,35 @@ impl Work<'_> {
         if self.config.finished == FinishedCases::Keep
             && let Some(finished) = self.finished(files, &key)
         {
-            // What is said of a case may have changed since.
-            let (patient, further) = (case.patient().to_owned(), case.further().to_vec());
-            return Ok(LocalizedCase { patient, further, ..finished });
+            // Where the images lie, and what is said of a case, may have changed since.
+            let (input, patient) = (case.inputs(), case.patient().to_owned());
+            let kept = LocalizedCase { input, patient, further: case.further().to_vec(), ..finished };
+            // They state where the images lie, and the record does not list them.
+            self.describe_in_bids(&kept)?;
+            return Ok(kept);
         }
         let localized = self.localize(case, files)?;
         self.record(files, key, localized)
     }
 
-    fn localize(&self, case: &Case, files: &CaseFiles) -> Result<LocalizedCase, WorkflowError> {
-        for &name in self.predictors {
-            self.refuse_existing(&files.overlay(name))?;
+    /// Returns an error if an earlier run left results of a case that must not be replaced. It is checked before the
+    /// record of the case is removed, which vouches for these results, and before any work.
+    fn refuse_results(&self, files: &CaseFiles) -> Result<(), WorkflowError> {
+        let overlays = self.predictors.iter().map(|&name| files.overlay(name));
+        let page = (self.config.pages == ReportPages::Full).then(|| files.page());
+        overlays.chain(page).chain([files.record()]).try_for_each(|file| self.refuse_existing(&file))
+    }
+
+    /// Writes the files that accompany the maps of a case in BIDS.
+    fn describe_in_bids(&self, case: &LocalizedCase) -> Result<(), WorkflowError> {
+        match self.config.layout {
+            OutputLayout::Bids => derivative::describe_case(case, self.root),
+            OutputLayout::Folders => Ok(()),
         }
+    }
+
+    fn localize(&self, case: &Case, files: &CaseFiles) -> Result<LocalizedCase, WorkflowError> {
+        self.refuse_results(files)?;
         forget(&files.record())?;
         let subject = self.read(case)?;
         let content = subject.describe();
@@ -193,9 +210,7 @@ impl Work<'_> {
         if let Some(page) = page {
             self.write_page(page, &mut localized, files)?;
         }
-        if self.config.layout == OutputLayout::Bids {
-            derivative::describe_case(&localized, self.root)?;
-        }
+        self.describe_in_bids(&localized)?;
         Ok(localized)
     }
 }

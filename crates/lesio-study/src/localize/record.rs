@@ -24,9 +24,10 @@ struct Finished {
 
 impl Work<'_> {
     /// A key of everything that the results of a case depend on: the version of this crate, the model, the options,
-    /// and the bytes of its images.
+    /// the name of the case, which stands on its page, and the bytes of its images.
     pub(super) fn key(&self, case: &Case) -> io::Result<String> {
-        let what = format!("{}; {:08x}; {:?}", self.fingerprint, self.options(), self.config.folder);
+        let (options, folder, id) = (self.options(), &self.config.folder, case.id());
+        let what = format!("{}; {options:08x}; {folder:?}; {id:?}", self.fingerprint);
         key_of(&what, case.images().iter().map(PathBuf::as_path))
     }
 

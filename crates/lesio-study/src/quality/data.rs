@@ -48,7 +48,7 @@ pub struct QualityData {
     pub training: Vec<TrueSlice>,
     /// Slices for the choice of the epoch and for calibration.
     pub held_out: Vec<TrueSlice>,
-    /// Slices for tests alone.
+    /// Slices for tests alone; none after [`QualityDataConfig::read_training`].
     pub test: Vec<TrueSlice>,
     /// Networks in use, whose segmentations are candidates; none without [`QualityDataConfig::predictions`].
     pub networks: Vec<NetworkFolder>,
@@ -79,65 +79,96 @@ impl QualityDataConfig {
 
     /// Reads a data set and splits its patients.
     ///
-    /// Test patients are those of the split `test` that have labels; where there are none, a quarter of all. With a
-    /// folder of `test_data` they come from that instead; a warning tells if some of them are called like training or
-    /// held-out patients. Cases without labels are left out.
+    /// Test patients are those with a case in the split `test` that has labels; their cases in no split are for
+    /// tests, too. Where there are none, they are a quarter of all. With a folder of `test_data` they come from that
+    /// instead; a warning tells if some of them are called like training or held-out patients. Cases without labels
+    /// are left out.
     ///
     /// # Errors
-    /// Folders that cannot be listed; images of `test_data` that are those of training or held-out cases; labels that no
-    /// training case holds; segmentations by networks that cannot be used ([`QualityDataConfig::predictions`]); and a stop by the
-    /// observer. Cases that cannot be read, whose voxels are not finite or whose labels lie in a slice of constant
-    /// intensity, as [`QualityStudyError::Case`].
+    /// Folders that cannot be listed; a patient in the split `test` and in another; images of `test_data` that are
+    /// those of training or held-out cases; labels that no training case holds; segmentations by networks that cannot
+    /// be used ([`QualityDataConfig::predictions`]); and a stop by the observer. Cases that cannot be read, whose
+    /// voxels are not finite or whose labels lie in a slice of constant intensity, as [`QualityStudyError::Case`].
     pub fn read(
         &self,
         folder: &Path,
         test_data: Option<&Path>,
         observer: &mut QualityObserver<'_>,
     ) -> Result<QualityData, QualityStudyError> {
-        let Dealt { training, held_out: held_out_cases, test } = self.deal(folder, test_data.is_some())?;
+        let Dealt { training, held_out, test } = self.deal(folder, test_data.is_some())?;
         let test = match test_data {
             Some(folder) => {
                 let data = Dataset::open_with(folder, &self.layout, &labeled())?;
                 let data = data.select("test").or_else(|_| data.select(ALL))?;
-                let own: Vec<&Case> = training.iter().chain(&held_out_cases).collect();
+                let own: Vec<&Case> = training.iter().chain(&held_out).collect();
                 check_test_cases(data.cases(), &own)?;
                 data.cases().to_vec()
             }
             None => test,
         };
+        let mut data = self.read_cases(&training, held_out, observer)?;
+        data.test = read("test", &test, &[], &mut Vec::new(), observer)?;
+        Ok(data)
+    }
+
+    /// As [`QualityDataConfig::read`] without `test_data`, but leaves the files of the test patients unread: a
+    /// training needs none of them. The same patients are for training and held out.
+    ///
+    /// # Errors
+    /// As [`QualityDataConfig::read`].
+    pub fn read_training(
+        &self,
+        folder: &Path,
+        observer: &mut QualityObserver<'_>,
+    ) -> Result<QualityData, QualityStudyError> {
+        let Dealt { training, held_out, .. } = self.deal(folder, false)?;
+        self.read_cases(&training, held_out, observer)
+    }
+
+    /// Reads cases for training and held-out cases.
+    fn read_cases(
+        &self,
+        training: &[Case],
+        held_out_cases: Vec<Case>,
+        observer: &mut QualityObserver<'_>,
+    ) -> Result<QualityData, QualityStudyError> {
         let networks = NetworkFolder::open_all(&self.predictions)?;
         check_file_names(&networks, training.iter().chain(&held_out_cases))?;
         for network in &networks {
             network.require(&held_out_cases)?;
         }
         let mut given = [Vec::new(), Vec::new()];
-        let training = read("training", &training, &networks, &mut given[0], observer)?;
+        let training = read("training", training, &networks, &mut given[0], observer)?;
         let held_out = read("held-out", &held_out_cases, &networks, &mut given[1], observer)?;
-        let test = read("test", &test, &[], &mut Vec::new(), observer)?;
-        if let Some(both) = test.iter().find(|slice| {
-            test_data.is_none() && training.iter().chain(&held_out).any(|own| own.patient == slice.patient)
-        }) {
-            let what = format!("patient {} is in both training and test data", both.patient);
-            return Err(QualityStudyError::Data { what });
-        }
         let estimators = self.estimators(&training)?;
         for given in &given {
             check_labels(given, &estimators)?;
         }
         check_held_out(&given[1], &networks, &estimators)?;
-        Ok(QualityData { estimators, training, held_out, test, networks, held_out_cases })
+        Ok(QualityData { estimators, training, held_out, test: Vec::new(), networks, held_out_cases })
     }
 
-    /// The cases with labels, in three groups of patients; without `own_test` patients, those that have no split `test` are
-    /// all for training and held out.
+    /// The cases with labels, in three groups of patients that do not mix. Patients with a case in the split `test`
+    /// are for tests alone. If there are none, a quarter of all is, unless the model is `tested_elsewhere`: then all
+    /// are for training and held out.
+    ///
+    /// # Errors
+    /// Folders that cannot be listed; unless `tested_elsewhere`, a patient in the split `test` and in another.
     pub(super) fn deal(&self, folder: &Path, tested_elsewhere: bool) -> Result<Dealt, QualityStudyError> {
         let data = Dataset::open_with(folder, &self.layout, &labeled())?;
         let labeled: Vec<&Case> =
             data.cases().iter().filter(|case| matches!(case.mask(), Mask::File(_))).collect();
         let own_test = |case: &&&Case| case.split() == Some("test");
-        let mut patients: BTreeSet<&str> =
-            labeled.iter().filter(|case| !own_test(case)).map(|case| case.patient()).collect();
         let mut tests: BTreeSet<&str> = labeled.iter().filter(own_test).map(|case| case.patient()).collect();
+        let in_another = |case: &&&Case| !own_test(case) && case.split().is_some();
+        let mixed = labeled.iter().filter(in_another).find(|case| tests.contains(case.patient()));
+        if let Some(case) = mixed.filter(|_| !tested_elsewhere) {
+            let what = format!("patient {} is in both training and test data", case.patient());
+            return Err(QualityStudyError::Data { what });
+        }
+        // A patient is in one group, with all cases: nobody teaches or calibrates what the same patient tests.
+        let mut patients: BTreeSet<&str> =
+            labeled.iter().map(|case| case.patient()).filter(|patient| !tests.contains(patient)).collect();
         if tests.is_empty() && !tested_elsewhere {
             let groups = PatientGroups::deal(&patients, &[1.0 - TEST, TEST], self.seed);
             patients.retain(|patient| groups.group(patient) == Some(0));
@@ -376,6 +407,58 @@ mod tests {
             fs::write(&path, sound).unwrap();
         }
         data.read().unwrap();
+    }
+
+    #[test]
+    fn a_patient_who_tests_is_in_no_other_group() {
+        let data = Data::new();
+        let table = data.root.path().join("studies.csv");
+        // Two cases of one patient, of which one is in no split.
+        let row = |number: usize| {
+            let file = format!("data/patient{number:03}/patient{number:03}_frame01");
+            let patient = if number <= 2 { "both".to_owned() } else { number.to_string() };
+            let split = if number == 1 { "test" } else { "" };
+            format!("{file}.nii.gz,{file}_gt.nii.gz,{patient},{split}\n")
+        };
+        let rows: String = (1..=6).map(row).collect();
+        fs::write(&table, format!("image,mask,patient,split\n{rows}")).unwrap();
+        let config = QualityDataConfig::new(Layout::Manifest, 1);
+        for tested_elsewhere in [false, true] {
+            let Dealt { training, held_out, test } = config.deal(&table, tested_elsewhere).unwrap();
+            assert!(test.len() == 2 && test.iter().all(|case| case.patient() == "both"));
+            let all: BTreeSet<&str> =
+                [&training, &held_out, &test].into_iter().flatten().map(Case::id).collect();
+            assert_eq!((training.len() + held_out.len(), all.len()), (4, 6));
+        }
+        // In two splits, as `splits.csv` may put the frames of a patient.
+        let own = data.folder().join("patient001");
+        for end in ["", "_gt"] {
+            let file = |frame: &str| own.join(format!("patient001_{frame}{end}.nii.gz"));
+            fs::copy(file("frame01"), file("frame02")).unwrap();
+        }
+        let splits = "patient,frame,split\npatient001,frame01,train\npatient001,frame02,test\n";
+        fs::write(data.folder().join("splits.csv"), splits).unwrap();
+        let error = data.config.deal(&data.folder(), false).err().unwrap().to_string();
+        assert!(error.contains("patient001 is in both training and test data"), "{error}");
+        let Dealt { training, held_out, test } = data.config.deal(&data.folder(), true).unwrap();
+        assert!(training.iter().chain(&held_out).all(|case| case.patient() != "patient001"));
+        assert_eq!((training.len() + held_out.len(), test.len()), (5, 2));
+    }
+
+    #[test]
+    fn a_training_reads_no_test_patient() {
+        let data = Data::new();
+        let whole = data.read().unwrap();
+        let Dealt { test, .. } = data.config.deal(&data.folder(), false).unwrap();
+        fs::write(image_path(&test[0]), "x").unwrap();
+        assert!(data.read().is_err());
+        let read = data.config.read_training(&data.folder(), &mut |_| ControlFlow::Continue(())).unwrap();
+        let names = |slices: &[TrueSlice]| -> Vec<String> {
+            slices.iter().map(|slice| slice.patient.clone()).collect()
+        };
+        assert_eq!(names(&read.training), names(&whole.training));
+        assert_eq!(names(&read.held_out), names(&whole.held_out));
+        assert_eq!((read.held_out_cases, read.test.len()), (whole.held_out_cases, 0));
     }
 
     #[test]

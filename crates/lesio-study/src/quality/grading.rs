@@ -1,6 +1,7 @@
 //! The segmentations of a data set, graded.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use lesio_io::ReadOptions;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::case_record::{RECORD, finished, forget, key_of, record};
+use crate::checksum::file_checksum;
 use crate::folder::{case_folders, check_folder, prepare_folder};
 use crate::further::FurtherColumns;
 use crate::localize::FinishedCases;
@@ -23,6 +25,9 @@ use crate::quality::ungraded::UngradedCase;
 use crate::shard::{Shard, ShardRecord, ShardReport, join_shards};
 use crate::workers::in_parallel;
 use crate::workflow_error::WorkflowError;
+
+/// The table that programs write beside the report, see [`GradingReport::case_table`].
+const CASE_TABLE: &str = "cases.csv";
 
 /// Where the grades of a data set go, and how its files are read.
 #[derive(Clone, Debug)]
@@ -55,6 +60,12 @@ impl GradeConfig {
             shard: None,
             workers: 1,
         }
+    }
+
+    /// Returns an error if one of these files exists and must not be replaced.
+    fn refuse_existing(&self, files: impl IntoIterator<Item = PathBuf>) -> Result<(), WorkflowError> {
+        let is_kept = |path: &PathBuf| self.existing == Existing::Refuse && path.symlink_metadata().is_ok();
+        files.into_iter().find(is_kept).map_or(Ok(()), |path| Err(WorkflowError::Exists { path }))
     }
 }
 
@@ -116,7 +127,8 @@ pub struct GradedCase {
 /// A case that cannot be graded is listed, and the others are graded.
 ///
 /// # Errors
-/// A folder in the data set, or in which nothing can be written; a report that is there and is not to be replaced.
+/// A folder in the data set, or in which nothing can be written; a report that is there and is not to be replaced, or a
+/// table `cases.csv` beside it.
 pub fn grade_folder(
     model: &QualityModel,
     data: &Dataset,
@@ -129,10 +141,10 @@ pub fn grade_folder(
     }
     require(config.workers > 0, "workers", config.workers, "at least 1")?;
     check_folder(&config.folder)?;
-    let report = config.folder.join(GradingReport::file_name(config.shard));
-    if config.existing == Existing::Refuse && report.symlink_metadata().is_ok() {
-        return Err(WorkflowError::Exists { path: report });
-    }
+    // They are written last: hours of work are not to end with them. A shard writes no table.
+    let table = config.shard.is_none().then(|| CASE_TABLE.to_owned());
+    let last = [GradingReport::file_name(config.shard)].into_iter().chain(table);
+    config.refuse_existing(last.map(|name| config.folder.join(name)))?;
     let all = data.cases();
     let folders = case_folders(&config.folder, all);
     let places = config.shard.map_or_else(|| (0..all.len()).collect(), |shard| shard.places(all));
@@ -221,6 +233,14 @@ struct Work<'a> {
     options: u32,
 }
 
+/// The record of a graded case.
+#[derive(Serialize, Deserialize)]
+struct Finished {
+    case: GradedCase,
+    /// Name, size and CRC-32 of each of its files.
+    files: Vec<(String, u64, u32)>,
+}
+
 impl Work<'_> {
     /// Grades a case, unless finished cases are kept and an earlier run has graded it.
     fn grade_once(&self, case: &Case, folder: &Path) -> Result<GradedCase, WorkflowError> {
@@ -232,24 +252,45 @@ impl Work<'_> {
         let key = key_of(&what, case.images().iter().map(PathBuf::as_path).chain([segmentation])).ok();
         if self.config.finished == FinishedCases::Keep
             && let Some(key) = &key
-            && let Some(graded) = finished(&folder.join(RECORD), key)
-            && files_of(&graded).all(|name| folder.join(name).is_file())
+            && let Some(graded) = self.finished(folder, key)
         {
-            // A manifest may have changed since.
-            let (patient, further) = (case.patient().to_owned(), case.further().to_vec());
+            // Where the files lie, and what is said of a case, may have changed since.
+            let (id, patient, further) =
+                (case.id().to_owned(), case.patient().to_owned(), case.further().to_vec());
             let segmentation = segmentation.to_owned();
-            return Ok(GradedCase { patient, further, image, segmentation, ..graded });
+            return Ok(GradedCase { id, patient, further, image, segmentation, ..graded });
         }
+        // Before the record is removed, which vouches for results that must not be replaced, and before any work.
+        let results = GradedFile::NAMES.into_iter().chain([RECORD]);
+        self.config.refuse_existing(results.map(|name| folder.join(name)))?;
         let graded = GradedFile::of_case(self.model, case, &self.reading)?;
         prepare_folder(folder)?;
         forget(&folder.join(RECORD))?;
         graded.write(folder, self.config.existing)?;
-        let graded = GradedCase::new(case, graded.assessment, image, segmentation.to_owned())?;
-        if let Some(key) = key {
-            record(&folder.join(RECORD), key, &graded)?;
-        }
-        Ok(graded)
+        // A file that cannot be read again is not worth an error after all the work: the case is then not finished.
+        let files = checksums(folder, graded.names()).ok();
+        let case = GradedCase::new(case, graded.assessment, image, segmentation.to_owned())?;
+        let (Some(key), Some(files)) = (key, files) else { return Ok(case) };
+        let finished = Finished { case, files };
+        record(&folder.join(RECORD), key, &finished)?;
+        Ok(finished.case)
     }
+
+    /// The grades of a case that an earlier run finished with the same key, if all its files are as it wrote them: a
+    /// full disk, a crash of the system or a copy that was interrupted can leave some of them cut short.
+    fn finished(&self, folder: &Path, key: &str) -> Option<GradedCase> {
+        let Finished { case, files } = finished(&folder.join(RECORD), key)?;
+        let found = checksums(folder, files.iter().map(|(name, ..)| name.as_str()));
+        found.is_ok_and(|found| found == files).then_some(case)
+    }
+}
+
+/// Name, size and CRC-32 of files in a folder.
+fn checksums<'n>(folder: &Path, names: impl Iterator<Item = &'n str>) -> io::Result<Vec<(String, u64, u32)>> {
+    let of_file = |name: &'n str| {
+        file_checksum(&folder.join(name)).map(|(bytes, checksum)| (name.to_owned(), bytes, checksum))
+    };
+    names.map(of_file).collect()
 }
 
 impl GradedCase {
@@ -304,17 +345,6 @@ impl GradedCase {
             );
         }
     }
-}
-
-/// The files that a graded case must have.
-fn files_of(graded: &GradedCase) -> impl Iterator<Item = &'static str> {
-    let is_graded = graded.volume.is_some();
-    // There is no picture if nothing is segmented, and not every method has an error map.
-    GradedFile::NAMES.into_iter().filter(move |name| match *name {
-        "assessment.png" => is_graded,
-        "error.nii.gz" => false,
-        _ => true,
-    })
 }
 
 impl GradingReport {

@@ -1,6 +1,7 @@
 //! Segmentation quality from a data set to a model, a study and a page.
 //!
-//! [`QualityDataConfig::read`] splits a data set of volumes with labels by patient. [`train_quality`] makes one model of it;
+//! [`QualityDataConfig::read`] splits a data set of volumes with labels by patient, and
+//! [`QualityDataConfig::read_training`] leaves the test patients out. [`train_quality`] makes one model of it;
 //! [`QualityStudyConfig::run`] makes a model of every method and measures them, clean, under attack and under natural
 //! changes; [`evaluate_quality`] measures a model on segmentations by networks in use; [`grade_folder`] grades the segmentations of a data set, and
 //! [`GradedFile::read`] that of a file. The first two keep what is finished in a folder, and report to a [`QualityObserver`]; none prints.

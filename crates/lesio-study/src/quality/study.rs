@@ -21,7 +21,8 @@ impl QualityStudyConfig {
     /// What is finished is kept in a folder, which must exist: the same call continues an interrupted one.
     ///
     /// # Errors
-    /// A setting out of range, a training or a measurement that fails, and a stop by the observer.
+    /// A setting out of range, data without test patients, a training or a measurement that fails, and a stop by the
+    /// observer.
     pub fn run(
         &self,
         data: &QualityData,
@@ -31,6 +32,10 @@ impl QualityStudyConfig {
         observer: &mut QualityObserver<'_>,
     ) -> Result<QualityStudy, QualityStudyError> {
         self.validate()?;
+        // Data that were read for a training have none; this is said before hours of training.
+        if data.test.is_empty() {
+            return Err(QualityStudyError::Data { what: "there are no test cases with labels".to_owned() });
+        }
         let mut training = |progress: &PipelineProgress<'_>| observer(&QualityProgress::Pipeline(progress));
         let (cache, estimators) = (StepCache::new(folder), data.estimators.clone());
         let (own, held_out) = (&data.training, &data.held_out);

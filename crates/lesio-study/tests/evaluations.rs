@@ -1,0 +1,295 @@
+//! Evaluations: what is measured again, what calibrates, what chooses, and what is read.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)] // A test may.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use lesio_anomaly::{Localizer, Model, PredictorName, Provenance};
+use lesio_image::{Preprocessing, Scan, Volume};
+use lesio_io::dataset::{Case, Dataset, DatasetOptions, Layout};
+use lesio_io::{FourthAxis, Matching, ReadOptions, write_volume};
+use lesio_metrics::BootstrapConfig;
+use lesio_phantom::{BrainConfig, BrainPhantom, Contrast};
+use lesio_study::{
+    BadCases, CohortMeasurements, EvaluateConfig, FinishedCases, LesionGroups, ModelChoices, NOMINAL_RATE,
+    Shard, Subject, ThresholdOrigin, WorkflowError, calibrate, evaluate, measure_cases,
+};
+use lesio_vae::{Latent, Vae, VaeConfig};
+use ndarray::Array3;
+
+const INTENSITY: PredictorName = PredictorName::Intensity;
+const L1: PredictorName = PredictorName::PixelL1;
+const NEGATIVE: PredictorName = PredictorName::PixelNegative;
+
+fn head(number: u64) -> Volume<f32> {
+    let config = BrainConfig::new([32, 32], Contrast::T1, 5).slices(4);
+    BrainPhantom::new(config).unwrap().volume(number).unwrap().image
+}
+
+/// An untrained model of images with this number of channels, calibrated for these predictors on three heads.
+fn localizer(channels: usize, names: &[PredictorName]) -> Localizer {
+    let scan = |number: u64| {
+        Scan::joined((0..channels as u64).map(|channel| head(100 + 10 * channel + number)).collect()).unwrap()
+    };
+    let config = VaeConfig::new(channels, 32, 32).widths([4, 8]).latent(Latent::Dense { dimensions: 4 });
+    let model = Model::Vae(Vae::new(config, 1.0, 7, &lesio_nn::Device::Cpu).unwrap().into());
+    let preprocessing = Preprocessing::heads([32, 32]).fit([scan(0)]).unwrap();
+    let made = Localizer::new(model, preprocessing, Provenance::new(7, "none")).unwrap();
+    let normal: Vec<Subject> =
+        (0..3).map(|number| Subject::new(format!("n{number}"), scan(number), None)).collect();
+    if names.is_empty() { made } else { calibrate(made, &normal[..], names, |_| {}).unwrap() }
+}
+
+/// A cube on one side of a head, in its second and third slice.
+fn cube() -> Array3<bool> {
+    let within = |(i, j, k): (usize, usize, usize)| {
+        (10..17).contains(&i) && (12..20).contains(&j) && (1..3).contains(&k)
+    };
+    Array3::from_shape_fn((32, 32, 4), within)
+}
+
+/// Writes a head with its mask. One with a lesion has a bright cube.
+fn write(folder: &Path, case: &str, number: u64, is_abnormal: bool) {
+    let folder = folder.join(case);
+    fs::create_dir_all(&folder).unwrap();
+    let mut image = head(number);
+    let mask = Volume::new(cube().mapv(|inside| u8::from(inside && is_abnormal)), *image.geometry());
+    image.data_mut().zip_mut_with(mask.data(), |value, &inside| {
+        if inside > 0 {
+            *value = 1.5;
+        }
+    });
+    write_volume(folder.join("image.nii.gz"), &image).unwrap();
+    write_volume(folder.join("mask.nii.gz"), &mask).unwrap();
+}
+
+/// Writes an image that cannot be scored, of a normal subject.
+fn write_constant(folder: &Path, case: &str) {
+    write(folder, case, 0, false);
+    let image = head(0).map(|_| 5.0_f32);
+    fs::remove_file(folder.join(case).join("image.nii.gz")).unwrap();
+    write_volume(folder.join(case).join("image.nii.gz"), &image).unwrap();
+}
+
+fn open(folder: &Path, matching: Matching) -> Dataset {
+    let layout = Layout::cases("image.nii.gz", Some("mask.nii.gz"));
+    Dataset::open_with(folder, &layout, &DatasetOptions::new().matching(matching)).unwrap()
+}
+
+/// The cases whose names start so.
+fn cases(data: &Dataset, start: &str) -> Vec<Case> {
+    data.cases().iter().filter(|case| case.id().starts_with(start)).cloned().collect()
+}
+
+fn config() -> EvaluateConfig {
+    EvaluateConfig::new(BootstrapConfig::new(1).replicates(5)).predictors(Some(vec![L1, NEGATIVE]))
+}
+
+fn measured(
+    localizer: &Localizer,
+    test: &[Case],
+    config: &EvaluateConfig,
+) -> Result<CohortMeasurements, WorkflowError> {
+    measure_cases([("vae".to_owned(), localizer.clone())], test, &[], config, &mut ())
+}
+
+#[test]
+fn records_of_other_inputs_are_measured_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    write(&data, "t0", 1, true);
+    write(&data, "t1", 2, false);
+    let localizer = localizer(1, &[INTENSITY, L1, NEGATIVE]);
+    let own = |members: [PredictorName; 2]| {
+        let records = folder.path().join("scores");
+        config().ensemble(members).records(records).finished(FinishedCases::Keep)
+    };
+    // A file that is written again has another time.
+    let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    let record = folder.path().join("scores/t0.scores");
+    let is_kept = |matching: Matching, config: &EvaluateConfig| {
+        let test = cases(&open(&data, matching), "t");
+        if record.exists() {
+            fs::File::options().write(true).open(&record).unwrap().set_modified(long_ago).unwrap();
+        }
+        measured(&localizer, &test, config).unwrap();
+        record.metadata().unwrap().modified().unwrap() == long_ago
+    };
+    assert!(!is_kept(Matching::Place, &own([INTENSITY, L1])));
+    assert!(is_kept(Matching::Place, &own([INTENSITY, L1])), "the same inputs");
+    assert!(is_kept(Matching::Place, &own([L1, INTENSITY])), "in another order");
+    assert!(!is_kept(Matching::Place, &own([L1, NEGATIVE])), "an ensemble of other members");
+    assert!(!is_kept(Matching::Position, &own([L1, NEGATIVE])), "masks that are matched otherwise");
+
+    // Shards of other ensembles or of other masks are not joined.
+    let test = cases(&open(&data, Matching::Place), "t");
+    let shard = |members: [PredictorName; 2], test: &[Case]| {
+        let one = own(members).shard(Some(Shard::new(1, 2).unwrap()));
+        measured(&localizer, test, &one).unwrap().shard.unwrap()
+    };
+    let first = shard([INTENSITY, L1], &test);
+    assert_eq!(first, shard([L1, INTENSITY], &test));
+    assert_ne!(first.options, shard([INTENSITY, NEGATIVE], &test).options);
+    let otherwise = cases(&open(&data, Matching::Position), "t");
+    assert_ne!(first.all, shard([INTENSITY, L1], &otherwise).all);
+}
+
+#[test]
+fn a_case_that_cannot_be_scored_is_stated_and_stops_a_strict_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    write(&data, "t0", 1, true);
+    write_constant(&data, "t1");
+    let test = cases(&open(&data, Matching::Place), "t");
+    let localizer = localizer(1, &[L1]);
+    let own = config().records(folder.path().join("scores")).finished(FinishedCases::Keep);
+    // Measured, and taken from the records.
+    for _ in 0..2 {
+        let found = measured(&localizer, &test, &own).unwrap();
+        let left_out = found.failed();
+        assert_eq!(left_out.iter().map(|case| case.id.as_str()).collect::<Vec<_>>(), ["t1"]);
+        assert!(left_out[0].error.contains("\"t1\" could not be scored"), "{}", left_out[0].error);
+        assert!(found.unread.is_empty());
+        // As the program reads a shard.
+        let text = serde_json::to_string(&found).unwrap();
+        let back: CohortMeasurements = serde_json::from_str(&text).unwrap();
+        assert_eq!(back.failed(), left_out);
+        let results = found.results(&mut ()).unwrap();
+        assert_eq!((results.left_out(), results.failed.len()), (1, 0));
+    }
+    let strict = measured(&localizer, &test, &own.clone().bad_cases(BadCases::Stop));
+    assert!(matches!(strict, Err(WorkflowError::Study(_))), "{strict:?}");
+    assert!(measured(&localizer, &test[..1], &own.bad_cases(BadCases::Stop)).is_ok());
+}
+
+#[test]
+fn validation_adds_to_the_calibration_of_a_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    for (case, number, is_abnormal) in [("t0", 1, true), ("t1", 2, false), ("v0", 3, true), ("v1", 4, false)]
+    {
+        write(&data, case, number, is_abnormal);
+    }
+    let data = open(&data, Matching::Place);
+    let (test, validation) = (cases(&data, "t"), cases(&data, "v"));
+    let of = |localizer: &Localizer, config: &EvaluateConfig| {
+        evaluate([("vae".to_owned(), localizer.clone())], &test, &validation, config, &mut ())
+    };
+    let partly = localizer(1, &[INTENSITY, L1]);
+    let found = of(&partly, &config()).unwrap();
+    let threshold = |name: &str| {
+        let mut own = found.at_thresholds.iter().filter(|own| own.origin == ThresholdOrigin::Calibration);
+        own.find(|own| own.predictor == name).unwrap().threshold
+    };
+    let shipped = |name: PredictorName| partly.calibration().get(name).unwrap().threshold(NOMINAL_RATE);
+    assert_eq!(threshold("intensity"), shipped(INTENSITY));
+    assert_eq!(threshold("pixel-l1"), shipped(L1));
+    let both = calibrate(partly.clone(), &subjects(&validation)[..], &[L1, NEGATIVE], |_| {}).unwrap();
+    let on_validation = |name: PredictorName| both.calibration().get(name).unwrap().threshold(NOMINAL_RATE);
+    assert_eq!(threshold("pixel-negative"), on_validation(NEGATIVE));
+    assert_ne!(shipped(L1), on_validation(L1), "or the test says nothing");
+
+    // The choice goes into the file, so only what the file has thresholds for can be chosen.
+    let best = |names: &[PredictorName]| {
+        let found = of(&localizer(1, names), &config().model_choices(ModelChoices::Best))?;
+        Ok::<_, WorkflowError>(found.best["vae"].predictor)
+    };
+    let of_all = best(&[INTENSITY, L1, NEGATIVE]).unwrap();
+    assert_ne!(of_all, NEGATIVE, "lesions are bright");
+    assert_eq!(best(&[NEGATIVE]).unwrap(), NEGATIVE);
+    assert_eq!(
+        best(&[]).unwrap(),
+        of_all,
+        "without any calibration, no choice is better calibrated than another"
+    );
+    let none = best(&[PredictorName::PixelSsim]).unwrap_err().to_string();
+    assert!(none.contains("vae is not calibrated for intensity, pixel-l1, pixel-negative"), "{none}");
+}
+
+fn subjects(cases: &[Case]) -> Vec<Subject> {
+    cases.iter().map(|case| Subject::read(case).unwrap()).collect()
+}
+
+/// A validation case without a lesion says nothing about thresholds: it need not be scored.
+#[test]
+fn only_lesions_choose() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    write(&data, "t0", 1, true);
+    write(&data, "v0", 3, true);
+    write_constant(&data, "v1");
+    let data = open(&data, Matching::Place);
+    let (test, validation) = (cases(&data, "t"), cases(&data, "v"));
+    let model = localizer(1, &[INTENSITY, L1, NEGATIVE]);
+    let of = |validation: &[Case]| {
+        let models = [("vae".to_owned(), model.clone())];
+        evaluate(models, &test, validation, &config(), &mut ()).unwrap()
+    };
+    let (with, without) = (of(&validation), of(&validation[..1]));
+    assert_eq!(with.chosen, without.chosen);
+    assert!(with.chosen.is_some());
+    assert_eq!(with.at_thresholds, without.at_thresholds);
+}
+
+#[test]
+fn a_predictor_that_no_model_offers_is_an_error_before_any_work() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "t0", 1, true);
+    let test = cases(&open(folder.path(), Matching::Place), "t");
+    let asked = |names: Vec<PredictorName>| {
+        let own = config().predictors(Some(names)).records(folder.path().join("scores"));
+        measured(&localizer(1, &[L1]), &test, &own).map(|_| ())
+    };
+    let error = asked(vec![L1, PredictorName::AnomalyLogit]).unwrap_err().to_string();
+    assert!(error.starts_with("no model offers the predictor anomaly-logit; the models offer"), "{error}");
+    assert!(error.contains("intensity, pixel-l1, "), "{error}");
+    assert!(!folder.path().join("scores").exists());
+    asked(vec![INTENSITY]).unwrap();
+}
+
+/// Numbered lesions of cases whose channels are in one file: of the case, the mask alone is read for the numbers.
+#[test]
+fn lesions_of_several_channels_have_groups() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = "case,lesion,kind\nt0,1,bright\nt1,1,bright\n";
+    let own = config()
+        .predictors(Some(vec![L1]))
+        .groups(Some(LesionGroups::read(table.as_bytes()).unwrap()))
+        .reading(ReadOptions::new().fourth_axis(FourthAxis::Channels));
+    let model = localizer(2, &[L1]);
+    let groups = |order: &str| {
+        let data = folder.path().join(order);
+        for (case, number) in [("t0", 1), ("t1", 2)] {
+            write(&data, case, number, true);
+            let [image, mask] = ["image.nii.gz", "mask.nii.gz"].map(|name| data.join(case).join(name));
+            let volume = lesio_io::read_volume(&image).unwrap();
+            fs::remove_file(&image).unwrap();
+            write_stacked(&data.join(case).join("image.nii"), [&volume, &head(10 + number)]);
+            let inside = ReadOptions::new().read_as::<u8>(&mask).unwrap();
+            fs::remove_file(&mask).unwrap();
+            write_volume(&mask, &inside.reoriented(&order.parse().unwrap())).unwrap();
+        }
+        let test = cases(&open(&data, Matching::Place), "t");
+        evaluate([("vae".to_owned(), model.clone())], &test, &[], &own, &mut ()).unwrap().groups
+    };
+    let found = groups("RAS");
+    let counts: Vec<_> = found.iter().map(|own| (own.group.as_str(), own.lesions, own.patients)).collect();
+    assert_eq!(counts, [("bright", 2, 2)]);
+    assert!(found[0].predictors.iter().all(|own| own.auroc.is_some()), "{found:?}");
+    // The place in space counts, not the order of the mask's voxels.
+    assert_eq!(groups("LPS"), found);
+}
+
+/// Writes two channels as one image whose fourth axis they are.
+fn write_stacked(path: &Path, channels: [&Volume<f32>; 2]) {
+    let [i, j, k] = channels[0].shape();
+    let stacked = Array3::from_shape_fn((i, j, 2 * k), |(i, j, at)| channels[at / k].data()[[i, j, at % k]]);
+    write_volume(path, &Volume::new(stacked, *channels[0].geometry())).unwrap();
+    let mut bytes = fs::read(path).unwrap();
+    // The dimensions in the header.
+    for (place, size) in [4, i, j, k, 2].into_iter().enumerate() {
+        bytes[40 + 2 * place..42 + 2 * place].copy_from_slice(&(size as i16).to_le_bytes());
+    }
+    fs::write(path, bytes).unwrap();
+}
