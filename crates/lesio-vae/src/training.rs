@@ -478,9 +478,9 @@ mod tests {
 
     #[test]
     fn misspelled_settings_are_named() {
-        refuses::<VaeTraining>("trian", json!({"trian": {}}));
+        refuses::<VaeTraining>("trains", json!({"trains": {}}));
         refuses::<VaeTraining>("epoch", json!({"train": {"epoch": 7}}));
-        refuses::<VaeTraining>("shfit", json!({"augmentation": {"shfit": 3}}));
+        refuses::<VaeTraining>("shifts", json!({"augmentation": {"shifts": 3}}));
         refuses::<VaeTraining>("warmup", json!({"divergence": {"beta": {"beta": 1.0, "warmup": 0.2}}}));
         refuses::<VaeTraining>(
             "cells",

@@ -98,7 +98,7 @@ mod tests {
         for (name, document) in [
             ("epoch", json!({"epoch": 7})),
             ("lr", json!({"adam": {"lr": 0.1}})),
-            ("flor", json!({"adam": {"schedule": {"cosine": {"floor": 0.1, "flor": 0.2}}}})),
+            ("lowest", json!({"adam": {"schedule": {"cosine": {"floor": 0.1, "lowest": 0.2}}}})),
         ] {
             let error = from_value::<TrainConfig>(document).unwrap_err().to_string();
             assert!(error.starts_with(&format!("unknown field `{name}`")), "{name}: {error}");

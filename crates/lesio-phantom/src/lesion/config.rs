@@ -262,8 +262,8 @@ mod tests {
         // The name of earlier versions.
         let found = read(json!({"kind": "bright", "contrast": 0.3, "centre": {"labels": [2]}})).unwrap();
         assert_eq!(found, plain.center(Site::Labels(vec![2])));
-        let error = read(json!({"kind": "bright", "contrast": 0.3, "radus": [1, 2]})).unwrap_err();
-        assert!(error.to_string().starts_with("unknown field `radus`"), "{error}");
+        let error = read(json!({"kind": "bright", "contrast": 0.3, "radii": [1, 2]})).unwrap_err();
+        assert!(error.to_string().starts_with("unknown field `radii`"), "{error}");
         assert!(read(json!({"kind": "bright"})).is_err());
     }
 }
