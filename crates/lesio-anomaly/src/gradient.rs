@@ -29,7 +29,7 @@ pub enum Target {
 /// Smoothing of gradient maps.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct GradientConfig {
     /// Standard deviation in pixels of the Gaussian that smooths the map, up to 4096; 0 turns it off. Default 1.5: the
     /// raw gradient of a strided network contains a fine grid pattern that comes from the network, not from the image.

@@ -58,7 +58,7 @@ const SAME_LENGTH: f64 = 1e-6;
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct PostProcessing {
     /// The unit of the lengths below. Default [`LengthUnit::Physical`]. Model files of version 1 do not state it;
     /// theirs is [`LengthUnit::ImagePixels`].

@@ -20,7 +20,7 @@ use crate::shared::{SharedPass, gradients_of};
 /// [`StepRule`] limits the length of steps.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct ProjectionConfig {
     /// The step `a`, 0 to a million. Default .5 (Dehaene et al.).
     pub rate: f64,

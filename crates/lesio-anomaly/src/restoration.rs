@@ -16,7 +16,7 @@ use crate::shared::{SharedPass, gradients_of};
 /// How an image is restored: by `steps` steps of gradient ascent on `ELBO(X) - l TV(X - x)` from `X = x`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct RestorationConfig {
     /// Number of steps, 1 to 10000. Default 100.
     pub steps: usize,

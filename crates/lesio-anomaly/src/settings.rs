@@ -10,7 +10,7 @@ use crate::restoration::RestorationConfig;
 /// The settings of all predictors that have any.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct PredictorSettings {
     /// The range of the model's inputs, within a million. Default `None`: a localizer takes that to which its preprocessing
     /// clips; without either, a range of width 1 is assumed. The structural similarity is that of images brought from
@@ -65,6 +65,21 @@ impl PredictorSettings {
 mod tests {
     use super::*;
     use crate::projection::StepRule;
+
+    #[test]
+    fn misspelled_settings_are_named() {
+        for (text, name) in [
+            (r#"{"gradients": {}}"#, "gradients"),
+            (r#"{"gradient": {"smooth": 1.0}}"#, "smooth"),
+            (r#"{"projection": {"step": 5}}"#, "step"),
+            (r#"{"restoration": {"step": 5}}"#, "step"),
+        ] {
+            let error = serde_json::from_str::<PredictorSettings>(text).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("unknown field `{name}`")), "{error}");
+        }
+        let error = serde_json::from_str::<crate::PostProcessing>(r#"{"medians": [1, 3, 3]}"#).unwrap_err();
+        assert!(error.to_string().starts_with("unknown field `medians`"), "{error}");
+    }
 
     #[test]
     fn settings_that_cannot_be_are_named() {

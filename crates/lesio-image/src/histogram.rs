@@ -36,7 +36,7 @@ const MOST_LANDMARKS: usize = 1001;
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct HistogramStandardizer {
     /// Percentiles that serve as landmarks: 2 to 1001, ascending within [0, 100]. Default: 1,
     /// 10, 20, ..., 90, 99 (the deciles between robust ends).

@@ -95,7 +95,7 @@ impl From<LinearScale> for (f64, f64) {
 /// Scaling by percentiles: the low one becomes 0, and the high one 1 or another value.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct RobustScaling {
     /// Percentile that becomes 0, in [0, 100). Default: 1.
     pub low: f64,
@@ -193,7 +193,7 @@ const LARGEST_DEVIATIONS: f64 = 1e6;
 /// Scaling by mean and standard deviation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct ZScore {
     /// Standard deviations from the mean that become 0, within a million. Default: -3.
     pub low: f64,

@@ -43,7 +43,7 @@ use crate::volume::{Plane, Volume};
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct ForegroundMask {
     /// The threshold. Default: [`Threshold::CrossEntropy`].
     pub threshold: Threshold,

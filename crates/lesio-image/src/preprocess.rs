@@ -43,6 +43,7 @@ use crate::volume::Plane;
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
+#[serde(deny_unknown_fields)]
 pub struct Preprocessing {
     /// The plane of a volume's slices; it has no effect on pictures. Default: [`Plane::Axial`].
     #[serde(default)]

@@ -405,6 +405,18 @@ fn no_number_of_a_saved_preprocessing_does_harm() {
 }
 
 #[test]
+fn misspelled_settings_are_named() {
+    let written = serde_json::to_value(Preprocessing::heads([16, 16])).unwrap();
+    let mut misspelled = written.clone();
+    misspelled["clips"] = serde_json::json!([0.0, 1.0]);
+    let error = serde_json::from_value::<Preprocessing>(misspelled).unwrap_err().to_string();
+    assert!(error.starts_with("unknown field `clips`"), "{error}");
+    let error = serde_json::from_str::<ForegroundMask>(r#"{"thresholds": {}}"#).unwrap_err().to_string();
+    assert!(error.starts_with("unknown field `thresholds`"), "{error}");
+    assert_eq!(serde_json::from_value::<Preprocessing>(written).unwrap(), Preprocessing::heads([16, 16]));
+}
+
+#[test]
 fn settings_that_cannot_be_are_named() {
     let heads = || Preprocessing::heads([32, 32]);
     let aligned = |alignment| heads().frame(Frame::Align(alignment));
