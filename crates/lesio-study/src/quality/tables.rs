@@ -5,6 +5,7 @@ use lesio_report::{Best, Column, Estimate, Table, TableCell, TableError};
 use serde_json::Value;
 
 use crate::quality::certification::certified;
+use crate::quality::figures::{REFERENCES, Reference};
 use crate::quality::schema::{Perturbation, QualityReport, QualityRow, document_name};
 
 /// The estimators in the order in which they are shown.
@@ -37,7 +38,8 @@ pub fn tables(report: &QualityReport) -> Result<Vec<(&'static str, Table)>, Tabl
             "FGSM, strength as a share of the range",
             errors(report, Perturbation::Fgsm, range, "FGSM", by_range)?,
         ),
-        ("Less the direct regression", differences(report)?),
+        (REFERENCES[0].title, differences(report, REFERENCES[0])?),
+        (REFERENCES[1].title, differences(report, REFERENCES[1])?),
         ("Clean images", clean(report)?),
         ("By true Dice", by_true_dice(report)?),
         ("Natural changes", shifts(report)?),
@@ -113,23 +115,26 @@ fn errors(
     Ok(table)
 }
 
-fn differences(report: &QualityReport) -> Result<Table, TableError> {
+fn differences(report: &QualityReport, reference: Reference) -> Result<Table, TableError> {
     let strengths = strengths(report, Perturbation::Fgsm, AttackUnit::Std);
     let columns = strengths.iter().map(|epsilon| Column::new(format!("{epsilon}")));
     let columns = [Column::new("estimator, attack"), Column::new("clean")].into_iter().chain(columns);
-    let mut table = Table::new(
-        "Mean absolute error less that of the direct regression on the same segmentations, each under attacks on itself, \
-         by strength in deviations: below 0 is better than it; 95 % intervals over patients.",
-        columns,
+    let caption = format!(
+        "Mean absolute error less that of the {} on the same segmentations, each under attacks on itself, by strength in \
+         deviations: below 0 is better than it; 95 % intervals over patients.",
+        estimator_title(reference.method)
     );
-    for method in [Method::RecReg, Method::SecondOpinion] {
+    let mut table = Table::new(caption, columns);
+    for method in
+        SHOWN.into_iter().filter(|&method| method != reference.method && method != Method::ShapeOnly)
+    {
         for (attack, named) in [(Perturbation::Fgsm, "FGSM"), (Perturbation::Pgd, "PGD")] {
             let clean = find(report, method, Perturbation::None, AttackUnit::Std, 0.0);
             let attacked =
                 strengths.iter().map(|&epsilon| find(report, method, attack, AttackUnit::Std, epsilon));
             let cells = std::iter::once(clean).chain(attacked).map(|row| {
-                estimate(row, "mae_less_direct_ci95", |row| {
-                    row.extra.get("mae_less_direct").and_then(Value::as_f64)
+                estimate(row, reference.interval, |row| {
+                    row.extra.get(reference.difference).and_then(Value::as_f64)
                 })
             });
             table = table
