@@ -327,11 +327,20 @@ fn a_study_compares_estimators_and_goes_on_where_it_was() {
         for (attack, unit) in
             [("none", "std"), ("fgsm", "std"), ("pgd", "std"), ("fgsm", "range"), ("noise", "std")]
         {
-            let row = rows
-                .iter()
-                .find(|row| row["estimator"] == estimator && row["attack"] == attack && row["unit"] == unit);
-            let row = row.unwrap_or_else(|| panic!("no row of {estimator}, {attack}, {unit}"));
-            share(&row["mae"]);
+            let row = |estimator: &str| {
+                let is_it = |row: &&Value| {
+                    row["estimator"] == estimator && row["attack"] == attack && row["unit"] == unit
+                };
+                let row = rows.iter().find(is_it);
+                row.unwrap_or_else(|| panic!("no row of {estimator}, {attack}, {unit}"))
+            };
+            let mae = |row: &Value| share(&row["mae"]);
+            for (other, less) in [("direct", "mae_less_direct"), ("shape-only", "mae_less_shape_only")] {
+                let expected = mae(row(estimator)) - mae(row(other));
+                let found = row(estimator)[less].as_f64().unwrap();
+                assert!((found - expected).abs() < 1e-9, "{estimator}, {attack}: {found} {expected}");
+            }
+            let row = row(estimator);
             assert!(row["n"].as_u64().unwrap() > 0);
             let labels = row["by_label"].as_array().unwrap();
             assert_eq!(labels.iter().map(|own| own["label"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 2]);

@@ -30,6 +30,8 @@ pub fn erode<D: Dimension>(mask: &ArrayRef<bool, D>, radius: f64) -> Array<bool,
 /// Removes the elements whose center is within `radius` of the center of a background element. Lengths with a relative
 /// difference below a millionth are equal. If all elements are larger than the radius, nothing changes.
 ///
+/// Sizes are one positive finite number for each axis. This is not checked: with others the result has no meaning.
+///
 /// ```
 /// use lesio_image::erode_spaced;
 /// use ndarray::Array2;
