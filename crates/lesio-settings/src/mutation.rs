@@ -1,6 +1,11 @@
-//! Documents with one change each, for tests of readers: an invalid value or an unknown field.
+//! Documents and configurations with one change each, for tests of what reads and what checks them: an invalid value
+//! or an unknown field.
+
+use std::fmt::Debug;
 
 use serde_json::{Value, json};
+
+use crate::SettingError;
 
 /// One change to a document.
 #[derive(Clone, Debug, PartialEq)]
@@ -83,6 +88,35 @@ pub fn with_unknown_fields(document: &Value) -> Vec<Mutation> {
         Mutation { place, value: json!(1), document }
     };
     places.into_iter().map(changed).collect()
+}
+
+/// A function that asserts that a configuration is refused with each of these values in one setting. It takes the
+/// setting's name, which the error must state, and what sets it.
+///
+/// # Panics
+/// If `check` refuses the `valid` configuration. The function panics if `check` accepts a value or names another setting.
+///
+/// ```
+/// use lesio_settings::{in_range, mutation::refusals};
+///
+/// let check = |range: &[f64; 2]| in_range("low", range[0], 0.0..=range[1]);
+/// let refused = refusals([0.0, 1.0], check, [f64::NAN, -1.0, 1e18]);
+/// refused("low", |range, value| range[0] = value);
+/// ```
+pub fn refusals<C: Clone, V: Copy + Debug, const N: usize>(
+    valid: C,
+    check: impl Fn(&C) -> Result<(), SettingError>,
+    values: [V; N],
+) -> impl Fn(&str, fn(&mut C, V)) {
+    assert_eq!(check(&valid), Ok(()), "refused before a change");
+    move |setting, set| {
+        for value in values {
+            let mut config = valid.clone();
+            set(&mut config, value);
+            let refused = check(&config).map_err(|error| error.setting);
+            assert_eq!(refused, Err(setting.to_owned()), "{setting} of {value:?}");
+        }
+    }
 }
 
 /// Visits every value, with its position.

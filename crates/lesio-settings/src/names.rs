@@ -37,7 +37,7 @@ macro_rules! named {
             /// Every value, in the order in which messages list them.
             pub const ALL: [Self; [$($name),+].len()] = [$($value),+];
 
-            /// The name, as on a command line.
+            /// The name, as in reports and on a command line.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self {
