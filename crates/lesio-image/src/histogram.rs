@@ -276,7 +276,7 @@ impl PiecewiseScale {
         interpolate(&self.intensities, &self.values, f64::from(intensity)) as f32
     }
 
-    /// The intensity of a value on the scale.
+    /// The intensity of a value on the scale, up to the rounding of `f32`.
     #[must_use]
     pub fn inverse(&self, value: f32) -> f32 {
         interpolate(&self.values, &self.intensities, f64::from(value)) as f32
@@ -286,12 +286,6 @@ impl PiecewiseScale {
     #[must_use]
     pub fn apply<D: Dimension>(&self, data: &ArrayRef<f32, D>) -> Array<f32, D> {
         data.mapv(|intensity| self.value(intensity))
-    }
-
-    /// The intensities of an array on the scale, up to the rounding of `f32`.
-    #[must_use]
-    pub fn invert<D: Dimension>(&self, data: &ArrayRef<f32, D>) -> Array<f32, D> {
-        data.mapv(|value| self.inverse(value))
     }
 }
 

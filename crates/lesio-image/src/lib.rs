@@ -95,7 +95,7 @@ pub use lesio_grid::{
 pub use lesio_settings::SettingError;
 pub use mask::{ForegroundMask, Holes, KeepComponents};
 pub use median::{FilterError, median_filter_in_place, median_filter_plane, median_filter_volume};
-pub use morphology::{close, dilate, erode, erode_spaced, fill_holes_plane, fill_holes_volume, open};
+pub use morphology::{close, dilate, erode, erode_spaced, fill_holes_plane, open};
 pub use orientation::{AxisCode, Orientation};
 pub use percentile::order_statistics;
 pub use placement::Placement;

@@ -8,6 +8,7 @@ use crate::agreement::GridError;
 use crate::error::{ImageError, check_contrast, check_shape};
 use crate::geometry::Geometry;
 use crate::image::Image;
+use crate::orientation::Orientation;
 use crate::volume::{Plane, Volume, upright_slice};
 
 /// One or several co-registered channels on one grid: a volume of many slices, or a picture, which is one slice.
@@ -176,6 +177,39 @@ impl Scan {
     #[must_use]
     pub fn data(&self) -> &Array4<f32> {
         &self.data
+    }
+
+    /// The values, `[channel, i, j, k]`.
+    #[must_use]
+    pub fn into_data(self) -> Array4<f32> {
+        self.data
+    }
+
+    /// Other values, `[channel, i, j, k]`, on the grid of this scan: of the same kind, with the same names of channels.
+    ///
+    /// # Errors
+    /// [`ImageError::ShapeMismatch`] for values of another shape.
+    pub fn with_values(&self, values: Array4<f32>) -> Result<Self, ImageError> {
+        check_shape("values", values.shape(), self.data.shape())?;
+        Ok(self.like(values))
+    }
+
+    /// A volume with its voxels in the order of another orientation, as [`Volume::reoriented`] does; a picture as it is.
+    #[must_use]
+    pub fn reoriented(&self, target: &Orientation) -> Self {
+        if self.is_picture() {
+            return self.clone();
+        }
+        let turned = |values: ArrayView3<'_, f32>| self.placed(values.to_owned()).reoriented(target);
+        let channels: Vec<Volume<f32>> = self.data.outer_iter().map(turned).collect();
+        let views: Vec<_> = channels.iter().map(|channel| channel.data().view()).collect();
+        // Equal shapes always join; a volume has a channel.
+        match (channels.first(), ndarray::stack(Axis(0), &views)) {
+            (Some(first), Ok(data)) => {
+                Self { data, geometry: *first.geometry(), kind: self.kind, names: self.names.clone() }
+            }
+            _ => self.clone(),
+        }
     }
 
     /// Number of channels: at least 1, but 0 for a picture of an image without channels, which cannot be prepared.
@@ -372,7 +406,6 @@ impl Scan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::orientation::Orientation;
 
     fn volume(offset: usize) -> Volume<f32> {
         let data = Array3::from_shape_fn((3, 4, 5), |(i, j, k)| (offset + 100 * i + 10 * j + k) as f32);
@@ -393,6 +426,23 @@ mod tests {
         let scan = Scan::joined(vec![columns.clone(), columns.clone()]).unwrap();
         assert_eq!(scan.channel(1).unwrap(), columns.data().view());
         assert_eq!(scan.channel(0).unwrap().strides(), columns.data().strides());
+    }
+
+    #[test]
+    fn all_channels_turn_together() {
+        let scan = Scan::joined(vec![volume(0), volume(7)]).unwrap().with_names(["a", "b"]).unwrap();
+        let target = "PSL".parse::<Orientation>().unwrap();
+        let turned = scan.reoriented(&target);
+        for (channel, offset) in [(0, 0), (1, 7)] {
+            assert_eq!(turned.volume(channel).unwrap(), volume(offset).reoriented(&target));
+        }
+        assert_eq!(turned.names(), scan.names());
+        let other = scan.with_values(scan.data() * 2.0).unwrap();
+        assert_eq!((other.geometry(), other.names()), (scan.geometry(), scan.names()));
+        assert_eq!(other.into_data()[[1, 0, 0, 1]], 16.0);
+        assert!(scan.with_values(Array4::zeros((1, 3, 4, 5))).is_err());
+        let picture = Scan::from(Image::new(Array3::zeros((2, 3, 4))));
+        assert_eq!(picture.reoriented(&target), picture);
     }
 
     #[test]
