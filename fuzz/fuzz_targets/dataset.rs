@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::{Component, Path};
 
+use lesio_io::ReadOptions;
 use lesio_io::dataset::{Dataset, Layout};
 use libfuzzer_sys::fuzz_target;
 
@@ -18,7 +19,7 @@ fuzz_target!(|data: &[u8]| {
     if !splits.is_empty() {
         let _ = fs::write(root.path().join("splits.csv"), splits);
     }
-    let cases = Layout::cases("flair.nii.gz", Some("mask.nii.gz"));
+    let (cases, options) = (Layout::cases("flair.nii.gz", Some("mask.nii.gz")), ReadOptions::new());
     for layout in [cases, Layout::MvTec, Layout::Acdc, Layout::Msd, Layout::Images] {
         let Ok(data) = Dataset::open(root.path(), &layout) else { continue };
         assert!(!data.cases().is_empty());
@@ -28,7 +29,8 @@ fuzz_target!(|data: &[u8]| {
         }
         for case in data.cases() {
             assert!(!case.images().is_empty());
-            let _ = (case.read_volume(), case.read_image(), case.read_channels(), case.read_scan());
+            let _ = (case.read_volume(&options), case.read_image(&options));
+            let _ = (case.read_channels(&options), case.read_scan(&options));
         }
     }
 });

@@ -48,6 +48,7 @@ mod gzip;
 mod mask_doubts;
 mod mask_rule;
 mod matching;
+mod nan_values;
 pub mod nifti;
 mod options;
 mod raster;
@@ -63,6 +64,7 @@ pub use error::{
 pub use lesio_files as atomic;
 pub use mask_rule::MaskRule;
 pub use matching::Matching;
+pub use nan_values::NanValues;
 #[cfg(feature = "nifti")]
 pub use nifti::interchange::InterchangeError;
 pub use nifti::{AffineSource, WriteOptions, write_volume};

@@ -1,6 +1,7 @@
 //! Options for reading files, such as the memory limit.
 
 use crate::mask_rule::MaskRule;
+use crate::nan_values::NanValues;
 use crate::nifti::AffineSource;
 use crate::raster::ExifOrientation;
 
@@ -48,6 +49,7 @@ pub struct ReadOptions {
     fourth: FourthAxis,
     channels: Vec<String>,
     mask: MaskRule,
+    nan: NanValues,
 }
 
 /// The meaning of the fourth axis of a NIfTI image.
@@ -73,8 +75,8 @@ impl ReadOptions {
     pub fn new() -> Self {
         let (affine, exif) = (AffineSource::Auto, ExifOrientation::Apply);
         let fourth = FourthAxis::default();
-        let (channels, mask) = (Vec::new(), MaskRule::default());
-        Self { max_bytes: DEFAULT_MAX_BYTES, volume: None, affine, exif, fourth, channels, mask }
+        let (channels, mask, nan) = (Vec::new(), MaskRule::default(), NanValues::default());
+        Self { max_bytes: DEFAULT_MAX_BYTES, volume: None, affine, exif, fourth, channels, mask, nan }
     }
 
     /// Memory limit for reading. It applies to the voxels in the requested type, another quarter of that for a small
@@ -139,6 +141,18 @@ impl ReadOptions {
         self
     }
 
+    /// What the value NaN stands for in NIfTI volumes and in pictures. It has no effect on masks, in which NaN is an
+    /// error.
+    #[must_use]
+    pub fn nan_values(mut self, meaning: NanValues) -> Self {
+        self.nan = meaning;
+        self
+    }
+
+    pub(crate) fn of_nan(&self) -> NanValues {
+        self.nan
+    }
+
     pub(crate) fn of_inside(&self) -> MaskRule {
         self.mask
     }
@@ -168,8 +182,10 @@ impl ReadOptions {
         self.volume
     }
 
-    pub(crate) fn fourth(&self) -> FourthAxis {
-        self.fourth
+    /// Whether the fourth axis of a NIfTI image holds channels, see [`ReadOptions::fourth_axis`].
+    #[must_use]
+    pub fn has_channel_axis(&self) -> bool {
+        self.fourth == FourthAxis::Channels
     }
 
     pub(crate) fn affine_source(&self) -> AffineSource {

@@ -8,7 +8,7 @@ use ndarray::Array2;
 use crate::endings::is_volume;
 use crate::error::{Escaped, ReadError, ReadErrorKind};
 use crate::nifti::{NiftiImage, Voxel};
-use crate::options::{FourthAxis, ReadOptions};
+use crate::options::ReadOptions;
 use crate::raster;
 use crate::source::sealed::Holder;
 use crate::source::{BYTES, Input};
@@ -23,7 +23,8 @@ pub fn read_scan(path: impl AsRef<Path>) -> Result<Scan, ReadError> {
 
 /// Reads a NIfTI volume: `.nii`, or either file of an `.hdr` and `.img` pair, compressed (`.gz`) or not.
 ///
-/// Values are scaled by the header (in `f64`) and rounded to `f32`; NaN and infinities are kept. Axes are those of the
+/// Values are scaled by the header (in `f64`) and rounded to `f32`; infinities are kept, and so is NaN unless
+/// [`ReadOptions::nan_values`] says otherwise. Axes are those of the
 /// file in their stored orientation: [`Volume::reoriented`] changes it. Images of one or two dimensions become volumes
 /// with axes of size 1. The geometry is converted to millimeters from the unit of the header; without a unit,
 /// millimeters are assumed.
@@ -102,7 +103,7 @@ impl ReadOptions {
 
     /// The volumes of a file that are channels of a scan.
     pub(crate) fn read_channels(&self, path: &Path) -> Result<Vec<Volume<f32>>, ReadError> {
-        if self.fourth() == FourthAxis::Refuse || self.index().is_some() {
+        if !self.has_channel_axis() || self.index().is_some() {
             return Ok(vec![self.read(path)?]);
         }
         telling_oddities(NiftiImage::open_with(path, self)?, |image| {
@@ -111,7 +112,8 @@ impl ReadOptions {
             if need > limit {
                 return Err(ReadErrorKind::LimitExceeded { need, limit }.at(path));
             }
-            (0..image.volumes()).map(|index| image.read_volume_at(index)).collect()
+            let indices = 0..image.volumes();
+            indices.map(|index| Ok(self.without_nan(image.read_volume_at(index)?, path))).collect()
         })
     }
 
@@ -170,10 +172,18 @@ impl ReadOptions {
 
     /// The requested volume of an opened image.
     fn volume_of<T: Voxel, C: Holder>(&self, image: NiftiImage<C>) -> Result<Volume<T>, ReadError> {
-        telling_oddities(image, |image| match self.index() {
+        let path = image.path().to_owned();
+        let volume = telling_oddities(image, |image| match self.index() {
             Some(index) => image.read_volume_at(index),
             None => image.read_volume(),
-        })
+        })?;
+        Ok(self.without_nan(volume, &path))
+    }
+
+    /// The volume of a file, with NaN as the options say.
+    fn without_nan<T: Voxel>(&self, mut volume: Volume<T>, path: &Path) -> Volume<T> {
+        self.of_nan().apply(volume.data_mut().iter_mut(), path);
+        volume
     }
 
     /// Like [`ReadOptions::volume_of`], as a mask.

@@ -1,13 +1,14 @@
 //! Data sets of BIDS, good and odd, made by the test.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)] // A test may.
 
+mod support;
+
 use std::fs;
 use std::path::Path;
 
-use lesio_image::{Geometry, Volume};
-use lesio_io::WriteOptions;
+use lesio_io::ReadOptions;
 use lesio_io::dataset::{Case, Dataset, DatasetError, DatasetOptions, Layout, Mask, MissingMask};
-use ndarray::Array3;
+use support::{add, ids};
 
 const DESCRIPTION: &str = r#"{ "Name": "made by a test", "BIDSVersion": "1.10.0" }"#;
 
@@ -17,17 +18,6 @@ fn data_set(files: &[(&str, &str)]) -> tempfile::TempDir {
     fs::write(root.path().join("dataset_description.json"), DESCRIPTION).unwrap();
     files.iter().for_each(|(file, text)| add(root.path(), file, text));
     root
-}
-
-fn add(root: &Path, file: &str, text: &str) {
-    let path = root.join(file);
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    if file.ends_with(".nii.gz") || file.ends_with(".nii") {
-        let volume = Volume::new(Array3::<u8>::ones((4, 3, 2)), Geometry::default());
-        WriteOptions::new().write(&path, &volume).unwrap();
-    } else {
-        fs::write(path, text).unwrap();
-    }
 }
 
 fn images(files: &[&'static str]) -> tempfile::TempDir {
@@ -44,10 +34,6 @@ fn bids(suffixes: &[&str], mask: Option<&str>, derivative: Option<&str>) -> Layo
 
 fn open(root: &tempfile::TempDir, layout: &Layout) -> Result<Dataset, DatasetError> {
     Dataset::open(root.path(), layout)
-}
-
-fn ids(data: &Dataset) -> Vec<&str> {
-    data.cases().iter().map(Case::id).collect()
 }
 
 fn below<'a>(root: &tempfile::TempDir, path: &'a Path) -> &'a str {
@@ -92,7 +78,7 @@ fn subjects_sessions_and_runs_are_cases() {
     assert_eq!(further(other), ["session=ses-b", "age=60", "site=", "split=train"]);
     assert_eq!(further(last), ["age=48", "site=north \"old\"", "split=test"]);
     assert_eq!(data.select("test").unwrap().cases().len(), 1);
-    first.read_scan().unwrap();
+    first.read_scan(&ReadOptions::new()).unwrap();
 
     // splits.csv goes before the column.
     add(root.path(), "splits.csv", "subject,split\nsub-01,test\nsub-02,train\n");
@@ -124,10 +110,10 @@ fn suffixes_are_channels() {
             "sub-02/ses-1/anat/sub-02_ses-1_run-2_T1w.nii.gz"
         ]
     );
-    let (scan, _) = data.cases()[1].read_scan().unwrap();
+    let (scan, _) = data.cases()[1].read_scan(&ReadOptions::new()).unwrap();
     assert_eq!(scan.names(), ["FLAIR", "T1w"]);
     // What one subject lacks is found when it is read, and stops no other.
-    let error = data.cases()[3].read_scan().unwrap_err();
+    let error = data.cases()[3].read_scan(&ReadOptions::new()).unwrap_err();
     assert_eq!(error.kind().name(), "NotFound");
     assert!(error.to_string().contains("sub-03_FLAIR.nii.gz"), "{error}");
 
@@ -141,7 +127,8 @@ fn suffixes_are_channels() {
     assert_eq!(ids(&data), ["sub-01_acq-high", "sub-02_acq-high"]);
     let data = open(&root, &bids(&["acq-high_T1w", "acq-low_T1w"], None, None)).unwrap();
     assert_eq!(ids(&data), ["sub-01", "sub-02_acq-high"]);
-    assert_eq!(data.cases()[0].read_scan().unwrap().0.names(), ["acq-high_T1w", "acq-low_T1w"]);
+    let (scan, _) = data.cases()[0].read_scan(&ReadOptions::new()).unwrap();
+    assert_eq!(scan.names(), ["acq-high_T1w", "acq-low_T1w"]);
 }
 
 #[test]
@@ -162,7 +149,8 @@ fn masks_are_found_in_derivatives() {
         data.cases().iter().map(|case| below(&root, case.mask().path().unwrap())).collect();
     assert!(masks[0].ends_with("run-1_space-orig_label-lesion_mask.nii.gz"), "{masks:?}");
     assert!(masks[1].ends_with("run-2_label-lesion_mask.nii.gz"), "{masks:?}");
-    assert!(data.cases()[2].read_masked().unwrap().1.unwrap().data().iter().all(|&inside| inside));
+    let (_, mask) = data.cases()[2].read_masked(&ReadOptions::new()).unwrap();
+    assert!(mask.unwrap().data().iter().all(|&inside| inside));
 
     // One that is missing, and what is to become of it.
     fs::remove_dir_all(root.path().join("derivatives/manual/sub-02")).unwrap();
@@ -288,6 +276,6 @@ fn links_are_followed_where_they_lead_somewhere() {
     symlink("sub-01/anat", root.path().join("sub-03")).unwrap();
     let data = open(&root, &Layout::bids("FLAIR", None)).unwrap();
     assert_eq!(ids(&data), ["sub-01", "sub-02"]);
-    data.cases()[0].read_scan().unwrap();
-    assert_eq!(data.cases()[1].read_scan().unwrap_err().kind().name(), "DanglingLink");
+    data.cases()[0].read_scan(&ReadOptions::new()).unwrap();
+    assert_eq!(data.cases()[1].read_scan(&ReadOptions::new()).unwrap_err().kind().name(), "DanglingLink");
 }

@@ -211,7 +211,7 @@ fn a_picture_and_its_mask_are_read_from_bytes_as_a_case() {
             fs::write(folder.join("image.png"), image).unwrap();
             fs::write(folder.join("mask.png"), &mask).unwrap();
             let data = Dataset::open(root.path(), &Layout::cases("image.png", Some("mask.png"))).unwrap();
-            let case = data.cases()[0].read_image_with(&options);
+            let case = data.cases()[0].read_image(&options);
             match (case, options.read_masked_image_bytes(image, &mask)) {
                 (Ok((image, inside)), Ok(found)) => {
                     assert_eq!((image, inside.unwrap()), found);

@@ -11,9 +11,9 @@ use lesio_io::atomic::Existing;
 use lesio_io::dataset::{
     AbsentCases, Dataset, DatasetError, DatasetErrorKind, DatasetOptions, Layout, Mask, MissingMask,
 };
-use lesio_io::{Matching, WriteOptions, write_png_in};
+use lesio_io::{Matching, ReadOptions, WriteOptions, write_png_in};
 use ndarray::Array3;
-use support::Unsynced;
+use support::{Unsynced, add, ids};
 
 /// Makes files under a new folder: volumes and images real ones, others with the text given.
 fn folder(files: &[&str]) -> tempfile::TempDir {
@@ -22,23 +22,6 @@ fn folder(files: &[&str]) -> tempfile::TempDir {
         add(root.path(), file, "");
     }
     root
-}
-
-fn add(root: &Path, file: &str, text: &str) {
-    let path = root.join(file);
-    if file.ends_with('/') {
-        fs::create_dir_all(path).unwrap();
-        return;
-    }
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    if file.ends_with(".nii") || file.ends_with(".nii.gz") {
-        let volume = Volume::new(Array3::<u8>::ones((4, 3, 2)), Geometry::default());
-        WriteOptions::new().write_in(&Unsynced, &path, &volume).unwrap();
-    } else if file.ends_with(".png") {
-        write_png_in(&Unsynced, &path, &Image::new(Array3::<u8>::ones((1, 3, 4))), Existing::Refuse).unwrap();
-    } else {
-        fs::write(path, text).unwrap();
-    }
 }
 
 fn flair() -> Layout {
@@ -52,10 +35,6 @@ fn keep() -> DatasetOptions {
 fn write(root: &Path, file: &str, volume: &Volume<u8>) {
     fs::create_dir_all(root.join(file).parent().unwrap()).unwrap();
     WriteOptions::new().existing(Existing::Replace).write_in(&Unsynced, root.join(file), volume).unwrap();
-}
-
-fn ids(data: &Dataset) -> Vec<&str> {
-    data.cases().iter().map(lesio_io::dataset::Case::id).collect()
 }
 
 /// The kind of an error and the end of the path that it names.
@@ -79,7 +58,7 @@ fn names_may_hold_the_case() {
     let data = Dataset::open(root.path(), &layout).unwrap();
     assert_eq!(data.cases().len(), 2);
     for case in data.cases() {
-        let (scan, mask) = case.read_scan().unwrap();
+        let (scan, mask) = case.read_scan(&ReadOptions::new()).unwrap();
         assert_eq!(scan.names(), ["flair", "t1ce"]);
         assert_eq!(mask.unwrap().shape(), scan.grid());
     }
@@ -87,7 +66,7 @@ fn names_may_hold_the_case() {
     add(root.path(), "p1/p1.nii.gz", "");
     add(root.path(), "p2/p2.nii.gz", "");
     let data = Dataset::open(root.path(), &Layout::cases("{case}.nii.gz", None)).unwrap();
-    assert_eq!(data.cases()[1].read_scan().unwrap().0.names(), ["image"]);
+    assert_eq!(data.cases()[1].read_scan(&ReadOptions::new()).unwrap().0.names(), ["image"]);
 }
 
 #[test]
@@ -117,14 +96,15 @@ fn cases_are_folders() {
     assert_eq!(data.select("all").unwrap(), data);
     assert!(data.splits().is_empty());
     refused(data.select("train"), "UnknownSplit", root.path().file_name().unwrap().to_str().unwrap());
-    let (volume, mask) = data.cases()[1].read_volume().unwrap();
+    let (volume, mask) = data.cases()[1].read_volume(&ReadOptions::new()).unwrap();
     assert_eq!((volume.shape(), mask.unwrap().shape()), ([4, 3, 2], [4, 3, 2]));
     refused(Dataset::open(root.path(), &Layout::cases("t2.nii.gz", None)), "MissingFile", "a/t2.nii.gz");
     let two = Layout::Cases { images: vec!["flair.nii.gz".into(), "t1.nii.gz".into()], mask: None };
     refused(Dataset::open(root.path(), &two), "MissingFile", "b/t1.nii.gz");
     fs::remove_dir_all(root.path().join("b")).unwrap();
     fs::remove_dir_all(root.path().join("c")).unwrap();
-    assert_eq!(Dataset::open(root.path(), &two).unwrap().cases()[0].read_channels().unwrap().len(), 2);
+    let two = Dataset::open(root.path(), &two).unwrap();
+    assert_eq!(two.cases()[0].read_channels(&ReadOptions::new()).unwrap().len(), 2);
 }
 
 #[test]
@@ -208,7 +188,8 @@ fn masks_that_are_missing_are_never_normal_unasked() {
     assert_eq!(ids(&open(MissingMask::Skip).unwrap()), ["c1", "c2"]);
     let normal = open(MissingMask::Normal).unwrap();
     assert_eq!((normal.cases().len(), normal.cases()[0].mask(), normal.unknown()), (14, &Mask::Normal, 0));
-    assert!(normal.cases()[0].read_masked().unwrap().1.unwrap().data().iter().all(|inside| !inside));
+    let (_, mask) = normal.cases()[0].read_masked(&ReadOptions::new()).unwrap();
+    assert!(mask.unwrap().data().iter().all(|inside| !inside));
     let kept = open(MissingMask::Keep).unwrap();
     assert_eq!((kept.unknown(), kept.cases()[0].mask()), (12, &Mask::Unknown));
     assert_eq!(kept.clone().resolved(MissingMask::Skip).unwrap(), open(MissingMask::Skip).unwrap());
@@ -241,22 +222,22 @@ fn masks_are_laid_on_images_by_their_place() {
         write(root.path(), "a/flair.nii.gz", &own);
         for mask in ["RAS", "LAS", "IPR", "SLA"] {
             write(root.path(), "a/mask.nii.gz", &labels.reoriented(&mask.parse().unwrap()));
-            let (volume, found) = open(Matching::Place).read_volume().unwrap();
+            let (volume, found) = open(Matching::Place).read_volume(&ReadOptions::new()).unwrap();
             let found = found.unwrap();
             assert_eq!(
                 (found.data(), found.geometry()),
                 (own.data(), volume.geometry()),
                 "{mask} on {image}"
             );
-            let (_, found) = open(Matching::Place).read_masked().unwrap();
+            let (_, found) = open(Matching::Place).read_masked(&ReadOptions::new()).unwrap();
             assert_eq!(found.unwrap().data(), &own.data().mapv(|label| label != 0));
         }
         // The same voxels without their place are refused, with both affines, unless the user knows better.
         let lost = Volume::new(own.data().clone(), Geometry::default());
         write(root.path(), "a/mask.nii.gz", &lost);
         for error in [
-            open(Matching::Place).read_volume().unwrap_err(),
-            open(Matching::Place).read_masked().unwrap_err(),
+            open(Matching::Place).read_volume(&ReadOptions::new()).unwrap_err(),
+            open(Matching::Place).read_masked(&ReadOptions::new()).unwrap_err(),
         ] {
             assert_eq!(error.kind().name(), "GridMismatch");
             let text = error.to_string();
@@ -269,7 +250,7 @@ fn masks_are_laid_on_images_by_their_place() {
                 assert!(text.contains(part), "{part} in {text}");
             }
         }
-        let (volume, found) = open(Matching::Position).read_volume().unwrap();
+        let (volume, found) = open(Matching::Position).read_volume(&ReadOptions::new()).unwrap();
         let found = found.unwrap();
         assert_eq!((found.data(), found.geometry()), (own.data(), volume.geometry()));
     }
@@ -277,16 +258,18 @@ fn masks_are_laid_on_images_by_their_place() {
     let mirrored = labels.reoriented(&"LAS".parse().unwrap());
     write(root.path(), "a/flair.nii.gz", &labels);
     write(root.path(), "a/mask.nii.gz", &mirrored);
-    assert_eq!(open(Matching::Position).read_volume().unwrap().1.unwrap().data(), mirrored.data());
+    let (_, found) = open(Matching::Position).read_volume(&ReadOptions::new()).unwrap();
+    assert_eq!(found.unwrap().data(), mirrored.data());
     write(root.path(), "a/mask.nii.gz", &labels.reoriented(&"ASR".parse().unwrap()));
-    assert_eq!(open(Matching::Position).read_volume().unwrap_err().kind().name(), "SizeMismatch");
+    let error = open(Matching::Position).read_volume(&ReadOptions::new()).unwrap_err();
+    assert_eq!(error.kind().name(), "SizeMismatch");
     // Channels are laid on the first in the same way.
     let two = Layout::Cases { images: vec!["flair.nii.gz".into(), "mask.nii.gz".into()], mask: None };
-    let channels = Dataset::open(root.path(), &two).unwrap().cases()[0].read_channels().unwrap();
+    let read = || Dataset::open(root.path(), &two).unwrap().cases()[0].read_channels(&ReadOptions::new());
+    let channels = read().unwrap();
     assert_eq!(channels[0], channels[1]);
     write(root.path(), "a/mask.nii.gz", &Volume::new(labels.data().clone(), Geometry::default()));
-    let error = Dataset::open(root.path(), &two).unwrap().cases()[0].read_channels().unwrap_err();
-    assert_eq!(error.kind().name(), "GridMismatch");
+    assert_eq!(read().unwrap_err().kind().name(), "GridMismatch");
 }
 
 #[test]
@@ -299,12 +282,12 @@ fn every_value_but_0_is_inside_a_mask() {
     for value in [256_i16, -1, 1, 255, i16::MIN] {
         let mask = Volume::new(inside.mapv(|inside| if inside { value } else { 0 }), Geometry::default());
         options.write_in(&Unsynced, &path, &mask).unwrap();
-        assert_eq!(open().read_masked().unwrap().1.unwrap().data(), &inside, "{value}");
+        assert_eq!(open().read_masked(&ReadOptions::new()).unwrap().1.unwrap().data(), &inside, "{value}");
     }
     for value in [1.000_000_1_f32, 0.5, -3.0, f32::INFINITY, f32::NAN] {
         let mask = Volume::new(inside.mapv(|inside| if inside { value } else { 0.0 }), Geometry::default());
         options.write_in(&Unsynced, &path, &mask).unwrap();
-        match open().read_masked() {
+        match open().read_masked(&ReadOptions::new()) {
             Ok((_, mask)) => assert_eq!(mask.unwrap().data(), &inside, "{value}"),
             Err(error) => assert!(value.is_nan() && error.path() == path, "{error}"),
         }
@@ -341,9 +324,9 @@ fn mvtec_has_splits_and_kinds() {
         (&Mask::Unknown, &Mask::Normal)
     );
     assert_eq!(case("test/crack/001").kind(), Some("crack"));
-    let (image, mask) = case("test/good/000").read_image().unwrap();
+    let (image, mask) = case("test/good/000").read_image(&ReadOptions::new()).unwrap();
     assert_eq!((image.height(), image.width(), mask.unwrap().iter().any(|&m| m)), (3, 4, false));
-    assert!(case("test/crack/000").read_image().unwrap().1.unwrap().iter().all(|&m| m));
+    assert!(case("test/crack/000").read_image(&ReadOptions::new()).unwrap().1.unwrap().iter().all(|&m| m));
     add(root.path(), "ground_truth/crack/000.png", "");
     refused(Dataset::open(root.path(), &Layout::MvTec), "AmbiguousMask", "crack/000_mask.png");
     fs::remove_file(root.path().join("ground_truth/crack/000.png")).unwrap();
@@ -440,7 +423,7 @@ fn images_are_found_at_any_depth() {
     assert_eq!(ids(&data), ["a/b/c/y.png", "a/x.nii.gz", "b.png"]);
     let one = Dataset::open(root.path().join("b.png"), &Layout::Images).unwrap();
     assert_eq!(ids(&one), ["b.png"]);
-    assert_eq!(one.cases()[0].read_image().unwrap().1, None);
+    assert_eq!(one.cases()[0].read_image(&ReadOptions::new()).unwrap().1, None);
     assert!(data.cases()[1].is_volume() && !one.cases()[0].is_volume());
     // A header and its voxels are one case, and are not passed over.
     let pairs = folder(&["a.hdr", "a.img", "B.HDR.GZ", "B.IMG.GZ", "lone.img"]);
@@ -556,7 +539,7 @@ fn image_and_mask_of_different_size_are_both_named() {
     write_png_in(&Unsynced, root.path().join("ground_truth/crack/x_mask.png"), &small, Existing::Refuse)
         .unwrap();
     for case in Dataset::open(root.path(), &Layout::MvTec).unwrap().select("test").unwrap().cases() {
-        let error = case.read_image().unwrap_err();
+        let error = case.read_image(&ReadOptions::new()).unwrap_err();
         assert_eq!(error.kind().name(), "SizeMismatch");
         assert!(
             error.to_string().contains("x_mask.png") && error.to_string().contains("crack/x.png"),
@@ -566,15 +549,15 @@ fn image_and_mask_of_different_size_are_both_named() {
     for other in ["train", "test", "ground_truth"] {
         fs::remove_dir_all(root.path().join(other)).unwrap();
     }
-    let error = Dataset::open(root.path(), &flair()).unwrap().cases()[0].read_volume().unwrap_err();
+    let read = || Dataset::open(root.path(), &flair()).unwrap().cases()[0].read_volume(&ReadOptions::new());
+    let error = read().unwrap_err();
     assert_eq!(error.kind().name(), "SizeMismatch");
     assert!(error.to_string().contains("[4, 3, 1]") && error.to_string().contains("[4, 3, 2]"), "{error}");
     // Labels that are no labels.
     let negative = Volume::new(Array3::from_elem((4, 3, 2), -1_i16), Geometry::default());
     fs::remove_file(root.path().join("a/mask.nii.gz")).unwrap();
     WriteOptions::new().write_in(&Unsynced, root.path().join("a/mask.nii.gz"), &negative).unwrap();
-    let error = Dataset::open(root.path(), &flair()).unwrap().cases()[0].read_volume().unwrap_err();
-    assert_eq!(error.kind().name(), "LossyConversion");
+    assert_eq!(read().unwrap_err().kind().name(), "LossyConversion");
 }
 
 #[test]
@@ -646,7 +629,7 @@ fn an_image_that_cannot_be_read_is_a_case_with_an_error() {
     use std::os::unix::fs::symlink;
 
     let read = |data: &Dataset| -> Vec<(String, &'static str)> {
-        let kind = |case: &lesio_io::dataset::Case| match case.read_scan() {
+        let kind = |case: &lesio_io::dataset::Case| match case.read_scan(&ReadOptions::new()) {
             Ok(_) => "read",
             Err(error) => error.kind().name(),
         };
@@ -682,7 +665,7 @@ fn an_image_that_cannot_be_read_is_a_case_with_an_error() {
     ];
     assert_eq!(found, expected(&cases));
     let odd = data.cases().iter().find(|case| case.id() == "caf\u{fffd}.png").unwrap();
-    let error = odd.read_image().unwrap_err().to_string();
+    let error = odd.read_image(&ReadOptions::new()).unwrap_err().to_string();
     assert!(error.contains("the name is not UTF-8: caf\\xe8.png"), "{error}");
 
     let root = folder(&[
@@ -710,14 +693,14 @@ fn an_image_that_cannot_be_read_is_a_case_with_an_error() {
         ("pipe", "NotRegularFile"),
     ];
     assert_eq!(read(&data), expected(&cases));
-    let error = data.cases()[1].read_volume().unwrap_err().to_string();
+    let error = data.cases()[1].read_volume(&ReadOptions::new()).unwrap_err().to_string();
     assert!(error.ends_with("b: is a link to ../archive/b, which does not exist"), "{error}");
     assert!(data.cases()[2].header().is_err());
     // Nobody knows whether it has a mask.
     assert!(data.filter(|case| case.id() == "b").require_masks().is_ok());
     let data = Dataset::open(root.path(), &Layout::Images).unwrap();
     let within = data.cases().iter().find(|case| case.id() == "caf\u{fffd}/flair.nii.gz").unwrap();
-    let error = within.read_volume().unwrap_err().to_string();
+    let error = within.read_volume(&ReadOptions::new()).unwrap_err().to_string();
     assert!(error.ends_with("the name is not UTF-8: caf\\xe9"), "{error}");
     // A mask is never taken for missing.
     symlink("nowhere", root.path().join("link/mask.nii.gz")).unwrap();

@@ -1,16 +1,20 @@
 //! DICOM series, made here with dicom-rs: what they become, and what is refused.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, missing_docs)] // A test may.
 
+#[path = "support/dicom.rs"]
+mod support;
+
 use std::fs;
 use std::path::Path;
 
 use dicom_core::{DataElement, PrimitiveValue, Tag, VR};
 use dicom_dictionary_std::{tags, uids};
-use dicom_object::{FileMetaTableBuilder, InMemDicomObject};
+use dicom_object::InMemDicomObject;
 use lesio_image::Volume;
 use lesio_io::{ReadError, ReadOptions};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use support::Slice;
 
 /// Retired, and still in archives.
 const BIG_ENDIAN: &str = "1.2.840.10008.1.2.2";
@@ -23,30 +27,6 @@ const DOWN: [f64; 3] = [-0.168, 0.576, -0.8];
 /// Across: along times down.
 const NORMAL: [f64; 3] = [-0.224, 0.768, 0.6];
 const START: [f64; 3] = [-100.5, 20.25, 7.0];
-
-/// A slice to be, with every field open to be set wrong.
-#[derive(Clone)]
-struct Slice {
-    syntax: &'static str,
-    series: &'static str,
-    frame: &'static str,
-    rows: u16,
-    columns: u16,
-    spacing: String,
-    orientation: String,
-    position: String,
-    thickness: Option<&'static str>,
-    scaling: Option<(&'static str, &'static str)>,
-    bits: [u16; 3],
-    signed: u16,
-    samples: u16,
-    frames: Option<&'static str>,
-    photometric: &'static str,
-    pixels: Option<PrimitiveValue>,
-    /// Taken out at the end.
-    without: Vec<Tag>,
-    more: Vec<DataElement<InMemDicomObject>>,
-}
 
 fn text(numbers: &[f64]) -> String {
     numbers.iter().map(|number| format!("{number:.6}")).collect::<Vec<_>>().join("\\")
@@ -61,85 +41,14 @@ fn value(column: usize, row: usize, slice: usize) -> u16 {
     (column + 10 * row + 100 * slice) as u16
 }
 
-impl Slice {
-    /// The slice of this number, three millimeters from the one before.
-    fn new(number: usize) -> Self {
-        let mut pixels = Vec::new();
-        for row in 0..ROWS {
-            pixels.extend((0..COLUMNS).map(|column| value(column, row, number)));
-        }
-        Self {
-            syntax: uids::EXPLICIT_VR_LITTLE_ENDIAN,
-            series: "1.2.3",
-            frame: "1.2.4",
-            rows: ROWS as u16,
-            columns: COLUMNS as u16,
-            spacing: text(&[1.5, 0.75]),
-            orientation: text(&[ALONG, DOWN].concat()),
-            position: at(3.0 * number as f64),
-            thickness: None,
-            scaling: None,
-            bits: [16, 16, 15],
-            signed: 0,
-            samples: 1,
-            frames: None,
-            photometric: "MONOCHROME2",
-            pixels: Some(PrimitiveValue::U16(pixels.into())),
-            without: Vec::new(),
-            more: Vec::new(),
-        }
-    }
-
-    fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
-        change(&mut self);
-        self
-    }
-
-    fn write(&self, path: &Path) {
-        let mut object = InMemDicomObject::new_empty();
-        let mut put = |tag, vr, value: PrimitiveValue| drop(object.put(DataElement::new(tag, vr, value)));
-        put(tags::SOP_CLASS_UID, VR::UI, uids::MR_IMAGE_STORAGE.into());
-        put(tags::SOP_INSTANCE_UID, VR::UI, "1.2.5".into());
-        put(tags::MODALITY, VR::CS, "MR".into());
-        put(tags::SERIES_INSTANCE_UID, VR::UI, self.series.into());
-        put(tags::FRAME_OF_REFERENCE_UID, VR::UI, self.frame.into());
-        put(tags::IMAGE_POSITION_PATIENT, VR::DS, self.position.as_str().into());
-        put(tags::IMAGE_ORIENTATION_PATIENT, VR::DS, self.orientation.as_str().into());
-        put(tags::PIXEL_SPACING, VR::DS, self.spacing.as_str().into());
-        put(tags::SAMPLES_PER_PIXEL, VR::US, self.samples.into());
-        put(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, self.photometric.into());
-        put(tags::ROWS, VR::US, self.rows.into());
-        put(tags::COLUMNS, VR::US, self.columns.into());
-        put(tags::BITS_ALLOCATED, VR::US, self.bits[0].into());
-        put(tags::BITS_STORED, VR::US, self.bits[1].into());
-        put(tags::HIGH_BIT, VR::US, self.bits[2].into());
-        put(tags::PIXEL_REPRESENTATION, VR::US, self.signed.into());
-        if let Some(thickness) = self.thickness {
-            put(tags::SLICE_THICKNESS, VR::DS, thickness.into());
-        }
-        if let Some(frames) = self.frames {
-            put(tags::NUMBER_OF_FRAMES, VR::IS, frames.into());
-        }
-        if let Some((slope, intercept)) = self.scaling {
-            put(tags::RESCALE_SLOPE, VR::DS, slope.into());
-            put(tags::RESCALE_INTERCEPT, VR::DS, intercept.into());
-        }
-        if let Some(pixels) = &self.pixels {
-            let vr = if self.bits[0] == 8 { VR::OB } else { VR::OW };
-            put(tags::PIXEL_DATA, vr, pixels.clone());
-        }
-        for element in &self.more {
-            object.put(element.clone());
-        }
-        for &tag in &self.without {
-            object.remove_element(tag);
-        }
-        let meta = FileMetaTableBuilder::new()
-            .transfer_syntax(self.syntax)
-            .media_storage_sop_class_uid(uids::MR_IMAGE_STORAGE)
-            .media_storage_sop_instance_uid("1.2.5");
-        object.with_meta(meta).unwrap().write_to_file(path).unwrap();
-    }
+/// The slice of this number, three millimeters from the one before.
+fn numbered(number: usize) -> Slice {
+    let row = |row| (0..COLUMNS).map(move |column| value(column, row, number));
+    Slice::new([COLUMNS, ROWS], (0..ROWS).flat_map(row).collect()).with(|s| {
+        s.spacing = text(&[1.5, 0.75]);
+        s.orientation = text(&[ALONG, DOWN].concat());
+        s.position = at(3.0 * number as f64);
+    })
 }
 
 /// Writes slices under names in no order, and reads them.
@@ -152,7 +61,7 @@ fn read(slices: &[Slice]) -> Result<Volume<f32>, ReadError> {
 }
 
 fn series(count: usize) -> Vec<Slice> {
-    (0..count).map(Slice::new).collect()
+    (0..count).map(numbered).collect()
 }
 
 /// Values where they belong, and the world of the first voxel of each slice.
@@ -234,9 +143,9 @@ fn bits_are_taken_as_stored() {
 
 #[test]
 fn a_single_slice_is_as_thick_as_it_says() {
-    let volume = read(&[Slice::new(0).with(|s| s.thickness = Some("3"))]).unwrap();
+    let volume = read(&[numbered(0).with(|s| s.thickness = Some("3"))]).unwrap();
     check(&volume, 1, |value, _| f32::from(value));
-    let error = read(&[Slice::new(0)]).unwrap_err();
+    let error = read(&[numbered(0)]).unwrap_err();
     assert_eq!(error.kind().name(), "BadAttribute");
     assert!(error.to_string().contains("SliceThickness"), "{error}");
 }
@@ -251,7 +160,7 @@ fn a_tilted_gantry_stays_tilted() {
         text(&position)
     };
     let slices: Vec<Slice> =
-        (0..5).map(|number| Slice::new(number).with(|s| s.position = tilt(number))).collect();
+        (0..5).map(|number| numbered(number).with(|s| s.position = tilt(number))).collect();
     let volume = read(&slices).unwrap();
     let step = |axis: usize| volume.geometry().affine()[axis][2];
     let expected: [f64; 3] = std::array::from_fn(|axis| 3.0 * NORMAL[axis] + 0.5 * DOWN[axis]);
@@ -265,7 +174,7 @@ fn a_tilted_gantry_stays_tilted() {
 /// Slices at these distances, with positions of this many decimals.
 fn rounded(step: f64, decimals: usize, count: usize) -> Vec<Slice> {
     let slice = |number: usize| {
-        Slice::new(number).with(|s| {
+        numbered(number).with(|s| {
             s.orientation = text(&[1., 0., 0., 0., 1., 0.]);
             s.position = format!("-60\\-50.5\\{:.decimals$}", -40.0 + step * number as f64);
         })
@@ -293,7 +202,7 @@ fn thin_slices_with_rounded_positions_are_even() {
         let height = 0.625 * number as f64;
         let place: [f64; 3] = std::array::from_fn(|axis| START[axis] + height * NORMAL[axis]);
         let [x, y, z] = place;
-        Slice::new(number).with(|s| s.position = format!("{x:.2}\\{y:.2}\\{z:.2}"))
+        numbered(number).with(|s| s.position = format!("{x:.2}\\{y:.2}\\{z:.2}"))
     };
     assert_eq!(read(&(0..30).map(oblique).collect::<Vec<_>>()).unwrap().shape(), [COLUMNS, ROWS, 30]);
     // A slice that is shifted by a tenth of the step.
@@ -322,7 +231,7 @@ fn padding_gets_the_smallest_other_value() {
     // Signed pixels: 0, -1500 and 5 among padding, and a slice of nothing but padding.
     let slices = |more: Vec<DataElement<InMemDicomObject>>| -> Vec<Slice> {
         let slice = |number: usize| {
-            Slice::new(number).with(|s| {
+            numbered(number).with(|s| {
                 let mut pixels = vec![-2000_i16; ROWS * COLUMNS];
                 if number != 1 {
                     pixels[3..6].copy_from_slice(&[0, -1500, 5]);
@@ -373,7 +282,7 @@ fn padding_gets_the_smallest_other_value() {
     check(&read(&zero(None)).unwrap(), 3, |value, _| f32::from(value));
     check(&read(&zero(Some(("1", "-1000")))).unwrap(), 3, |value, _| f32::from(value.max(1)) - 1000.0);
     // Nothing but padding is constant.
-    let nothing = vec![Slice::new(0).with(|s| {
+    let nothing = vec![numbered(0).with(|s| {
         (s.thickness, s.more) = (Some("3"), vec![word(7)]);
         s.pixels = Some(PrimitiveValue::U16(vec![7; ROWS * COLUMNS].into()));
     })];
@@ -509,7 +418,7 @@ fn a_folder_holds_slices_and_nothing_else() {
 fn file(syntax: &'static str) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a");
-    Slice::new(0).with(|s| (s.syntax, s.thickness) = (syntax, Some("3"))).write(&path);
+    numbered(0).with(|s| (s.syntax, s.thickness) = (syntax, Some("3"))).write(&path);
     fs::read(path).unwrap()
 }
 
@@ -691,7 +600,7 @@ fn tables_of_any_size_are_applied_and_kept_once() {
         .map(|&value| value.cast_unsigned())
         .chain([0; 13])
         .collect();
-    let slice = Slice::new(0).with(|s| {
+    let slice = numbered(0).with(|s| {
         (s.signed, s.more, s.thickness) = (1, vec![signed], Some("3"));
         s.pixels = Some(PrimitiveValue::U16(stored.into()));
     });
@@ -708,7 +617,7 @@ fn what_else_changes_pixels_is_refused_by_name() {
     let words = |count: usize| PrimitiveValue::U16(vec![500; count].into());
     let good = || table([4, 0, 16], VR::US, words(4));
     let with = |element: DataElement<InMemDicomObject>| {
-        Slice::new(0).with(|s| (s.thickness, s.more) = (Some("3"), vec![element]))
+        numbered(0).with(|s| (s.thickness, s.more) = (Some("3"), vec![element]))
     };
     let scaled = |scale| with(tables(&[good()])).with(|s| s.scaling = Some(scale));
     let without = |tag| {
@@ -754,7 +663,7 @@ fn what_else_changes_pixels_is_refused_by_name() {
 /// What a series says of itself may be made to act on a terminal.
 #[test]
 fn what_a_file_says_does_not_reach_the_terminal_as_a_command() {
-    let slices = [Slice::new(0), Slice::new(1).with(|s| s.series = "1.2\u{1b}]0;gotcha\u{7}\u{9b}2J")];
+    let slices = [numbered(0), numbered(1).with(|s| s.series = "1.2\u{1b}]0;gotcha\u{7}\u{9b}2J")];
     let message = read(&slices).unwrap_err().to_string();
     assert!(message.contains("\\u{1b}]0;gotcha\\u{7}"), "{message}");
     assert!(!message.chars().any(char::is_control), "{message:?}");

@@ -1,76 +1,35 @@
 //! Folders of DICOM series, made here with dicom-rs: which of them are cases, and what these are called.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)] // A test may.
 
+#[path = "support/dicom.rs"]
+mod support;
+
 use std::fs;
 use std::path::Path;
 
 use dicom_core::{DataElement, PrimitiveValue, Tag, VR};
 use dicom_dictionary_std::{tags, uids};
-use dicom_object::{FileMetaTableBuilder, InMemDicomObject};
 use lesio_image::{Geometry, Volume};
 use lesio_io::dataset::{Case, Dataset, DatasetOptions, Layout, Mask, MissingMask};
-use lesio_io::write_volume;
+use lesio_io::{ReadOptions, write_volume};
 use ndarray::Array3;
+use support::Slice;
 
 const COLUMNS: usize = 4;
 const ROWS: usize = 3;
 
-/// A slice of a series, two millimeters from the one before, whose pixels hold its number.
-struct Slice<'a> {
-    syntax: &'a str,
-    number: u16,
-    texts: Vec<(Tag, VR, &'a str)>,
-    more: Vec<DataElement<InMemDicomObject>>,
-    with_image: bool,
-}
-
-fn slice<'a>(patient: &'a str, series: &'a str, description: &'a str, number: u16) -> Slice<'a> {
-    let texts = vec![
-        (tags::PATIENT_ID, VR::LO, patient),
-        (tags::STUDY_INSTANCE_UID, VR::UI, "1.9"),
-        (tags::STUDY_DATE, VR::DA, "20240131"),
-        (tags::SERIES_INSTANCE_UID, VR::UI, series),
-        (tags::SERIES_NUMBER, VR::IS, "3"),
-        (tags::SERIES_DESCRIPTION, VR::LO, description),
-        (tags::MODALITY, VR::CS, "MR"),
-    ];
-    Slice { syntax: uids::EXPLICIT_VR_LITTLE_ENDIAN, number, texts, more: Vec::new(), with_image: true }
-}
-
-impl<'a> Slice<'a> {
-    fn text(mut self, tag: Tag, vr: VR, text: &'a str) -> Self {
-        self.texts.retain(|(own, ..)| *own != tag);
-        self.texts.push((tag, vr, text));
-        self
-    }
-
-    fn write(&self, path: &Path) {
-        let mut object = InMemDicomObject::new_empty();
-        let mut put = |tag, vr, value: PrimitiveValue| drop(object.put(DataElement::new(tag, vr, value)));
-        put(tags::SOP_CLASS_UID, VR::UI, uids::MR_IMAGE_STORAGE.into());
-        put(tags::SOP_INSTANCE_UID, VR::UI, "1.2.5".into());
-        self.texts.iter().for_each(|&(tag, vr, text)| put(tag, vr, text.into()));
-        if self.with_image {
-            let position = format!("1\\2\\{}", 2 * self.number);
-            put(tags::IMAGE_POSITION_PATIENT, VR::DS, position.as_str().into());
-            put(tags::IMAGE_ORIENTATION_PATIENT, VR::DS, "1\\0\\0\\0\\1\\0".into());
-            put(tags::PIXEL_SPACING, VR::DS, "1\\1".into());
-            put(tags::SAMPLES_PER_PIXEL, VR::US, 1_u16.into());
-            put(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "MONOCHROME2".into());
-            put(tags::ROWS, VR::US, (ROWS as u16).into());
-            put(tags::COLUMNS, VR::US, (COLUMNS as u16).into());
-            put(tags::BITS_ALLOCATED, VR::US, 16_u16.into());
-            let pixels = vec![self.number; ROWS * COLUMNS];
-            put(tags::PIXEL_DATA, VR::OW, PrimitiveValue::U16(pixels.into()));
-        }
-        self.more.iter().for_each(|element| drop(object.put(element.clone())));
-        let meta = FileMetaTableBuilder::new()
-            .transfer_syntax(self.syntax)
-            .media_storage_sop_class_uid(uids::MR_IMAGE_STORAGE)
-            .media_storage_sop_instance_uid("1.2.5");
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        object.with_meta(meta).unwrap().write_to_file(path).unwrap();
-    }
+/// A slice of a series, two millimeters from the one before, whose pixels hold its number, with no more than it needs.
+fn slice(patient: &str, series: &str, description: &str, number: u16) -> Slice {
+    let needless =
+        [tags::FRAME_OF_REFERENCE_UID, tags::BITS_STORED, tags::HIGH_BIT, tags::PIXEL_REPRESENTATION];
+    Slice::new([COLUMNS, ROWS], vec![number; ROWS * COLUMNS])
+        .with(|s| (s.position, s.without) = (format!("1\\2\\{}", 2 * number), needless.to_vec()))
+        .text(tags::PATIENT_ID, VR::LO, patient)
+        .text(tags::STUDY_INSTANCE_UID, VR::UI, "1.9")
+        .text(tags::STUDY_DATE, VR::DA, "20240131")
+        .text(tags::SERIES_INSTANCE_UID, VR::UI, series)
+        .text(tags::SERIES_NUMBER, VR::IS, "3")
+        .text(tags::SERIES_DESCRIPTION, VR::LO, description)
 }
 
 /// A series of slices in one folder, beside others.
@@ -120,11 +79,11 @@ fn series_are_cases_wherever_their_slices_lie() {
         ["modality=MR", "study_date=20240131", "series_number=3", "series_description=t2 FLAIR (dark)"]
     );
     for case in data.cases() {
-        let (scan, mask) = case.read_scan().unwrap();
+        let (scan, mask) = case.read_scan(&ReadOptions::new()).unwrap();
         assert_eq!((scan.grid(), scan.channels(), mask.is_none()), ([COLUMNS, ROWS, 4], 1, true));
         let values: Vec<f32> = (0..4).map(|slice| scan.data()[[0, 1, 1, slice]]).collect();
         assert_eq!(values, [0.0, 1.0, 2.0, 3.0]);
-        assert_eq!(case.read_channels().unwrap().len(), 1);
+        assert_eq!(case.read_channels(&ReadOptions::new()).unwrap().len(), 1);
     }
     // By patient, as everywhere.
     fs::write(root.join("splits.csv"), "patient,split\nP1,train\nP2,test\n").unwrap();
@@ -148,9 +107,8 @@ fn what_is_no_volume_is_passed_over() {
     }
     for number in 0..3 {
         // What is no image has elements after the place of its size.
-        let flag = DataElement::new(tags::COMPLETION_FLAG, VR::CS, PrimitiveValue::from("COMPLETE"));
-        Slice { with_image: false, more: vec![flag], ..slice("P", "1.4", "report", number) }
-            .write(&root.join(format!("d{number}")));
+        let report = slice("P", "1.4", "report", number).text(tags::COMPLETION_FLAG, VR::CS, "COMPLETE");
+        report.with(|s| s.pixels = None).write(&root.join(format!("d{number}")));
     }
     slice("P", "", "no series", 0).write(&root.join("e"));
     for (place, modality) in ["SEG", "RTDOSE", "PR", "SR", "KO"].into_iter().enumerate() {
@@ -165,7 +123,7 @@ fn what_is_no_volume_is_passed_over() {
     fs::write(root.join("f/f"), CUT_IN_META).unwrap();
     let data = Dataset::open(root, &dicom(None, None)).unwrap();
     assert_eq!(ids(root, None), ["P_3_good"]);
-    data.cases()[0].read_scan().unwrap();
+    data.cases()[0].read_scan(&ReadOptions::new()).unwrap();
 }
 
 /// The start of a DICOM file that ends in an element of its meta information.
@@ -195,7 +153,7 @@ fn a_damaged_slice_makes_no_shorter_volume() {
     let whole = fs::read(file(5)).unwrap();
     let uid = place(&whole, [0x20, 0, 0x0e, 0]);
     let open = || Dataset::open(root, &dicom(None, None)).unwrap();
-    let error = |case: &Case| case.read_scan().unwrap_err().to_string();
+    let error = |case: &Case| case.read_scan(&ReadOptions::new()).unwrap_err().to_string();
     for remnant in [
         whole[..uid + 2].to_vec(),
         // Between two elements, so that none is cut.
@@ -209,14 +167,14 @@ fn a_damaged_slice_makes_no_shorter_volume() {
         fs::write(file(5), &remnant).unwrap();
         let data = open();
         let [damaged, other] = data.cases() else { panic!("{data:?}") };
-        let error = damaged.read_scan().unwrap_err();
+        let error = damaged.read_scan(&ReadOptions::new()).unwrap_err();
         assert_eq!((error.kind().name(), error.path()), ("PossibleSlice", file(5).as_path()));
         let text = error.to_string();
         assert!(text.contains("may be a slice") && text.ends_with("repair or remove it"), "{text}");
-        assert_eq!(damaged.read_volume().unwrap_err().to_string(), text);
-        assert_eq!(damaged.read_channels().unwrap_err().to_string(), text);
+        assert_eq!(damaged.read_volume(&ReadOptions::new()).unwrap_err().to_string(), text);
+        assert_eq!(damaged.read_channels(&ReadOptions::new()).unwrap_err().to_string(), text);
         assert_eq!((damaged.images().len(), damaged.inputs()), (6, vec![root.join("a")]));
-        assert_eq!(other.read_scan().unwrap().0.grid(), [COLUMNS, ROWS, 4]);
+        assert_eq!(other.read_scan(&ReadOptions::new()).unwrap().0.grid(), [COLUMNS, ROWS, 4]);
     }
     fs::write(file(4), b"").unwrap();
     fs::write(file(3), b"").unwrap();
@@ -231,7 +189,7 @@ fn a_damaged_slice_makes_no_shorter_volume() {
     {
         (2..6).for_each(|number| drop(fs::remove_file(file(number))));
         slice("P1", "1.1", "damaged", 2).write(&file(2));
-        open().cases().iter().for_each(|case| drop(case.read_scan().unwrap()));
+        open().cases().iter().for_each(|case| drop(case.read_scan(&ReadOptions::new()).unwrap()));
         std::os::unix::fs::symlink("nowhere", file(3)).unwrap();
         assert!(error(&open().cases()[0]).contains("is a link to nowhere"));
     }
@@ -245,7 +203,7 @@ fn a_damaged_slice_is_of_its_series_if_it_names_it() {
     series(root, "P2", "1.2", "two", 4);
     let damaged = || {
         let data = Dataset::open(root, &dicom(None, None)).unwrap();
-        data.cases().iter().map(|case| case.read_scan().is_err()).collect::<Vec<_>>()
+        data.cases().iter().map(|case| case.read_scan(&ReadOptions::new()).is_err()).collect::<Vec<_>>()
     };
     let whole = fs::read(root.join("1.2-3")).unwrap();
     // After the series, before the size of the image.
@@ -297,7 +255,8 @@ fn a_bad_series_is_a_case_that_tells_why_it_cannot_be_read() {
         .cases()
         .iter()
         .map(|case| {
-            case.read_scan().map_or_else(|error| error.kind().name().to_owned(), |_| "read".to_owned())
+            case.read_scan(&ReadOptions::new())
+                .map_or_else(|error| error.kind().name().to_owned(), |_| "read".to_owned())
         })
         .collect();
     assert_eq!(found, ["read", "MissingSlices", "Truncated", "UnsupportedTransferSyntax", "BadAttribute"]);
@@ -337,7 +296,7 @@ fn long_heads_and_any_coding_are_read() {
     }
     let data = Dataset::open(folder.path(), &dicom(None, None)).unwrap();
     assert_eq!(data.cases().len(), 3);
-    data.cases().iter().for_each(|case| drop(case.read_scan().unwrap()));
+    data.cases().iter().for_each(|case| drop(case.read_scan(&ReadOptions::new()).unwrap()));
 }
 
 #[test]
@@ -358,9 +317,9 @@ fn masks_lie_below_the_folder_by_the_name_of_their_case() {
     assert!(error.to_string().contains("P2_3_T1"), "{error}");
     let keep = DatasetOptions::new().missing_mask(MissingMask::Keep);
     let data = Dataset::open_with(root, &layout, &keep).unwrap();
-    let (_, mask) = data.cases()[0].read_scan().unwrap();
+    let (_, mask) = data.cases()[0].read_scan(&ReadOptions::new()).unwrap();
     assert!(mask.unwrap().data()[[0, 0, 1]]);
-    let (_, labels) = data.cases()[0].read_volume().unwrap();
+    let (_, labels) = data.cases()[0].read_volume(&ReadOptions::new()).unwrap();
     assert_eq!(labels.unwrap().data()[[0, 0, 1]], 1);
     assert_eq!(*data.cases()[1].mask(), Mask::Unknown);
     let error = Dataset::open(root, &dicom(None, Some("mask.nii.gz"))).unwrap_err();

@@ -2,18 +2,23 @@
 //!
 //! One test alone, because the count is of the whole process.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, missing_docs)] // A test may.
+#![allow(unreachable_pub, missing_debug_implementations, dead_code)] // Modules of a test have no outside.
+
+#[path = "hostile/build.rs"]
+mod build;
+#[path = "support/pictures.rs"]
+mod pictures;
 
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
+use build::{Nifti, gzip};
 use lesio_image::{Geometry, Volume};
 use lesio_io::nifti::NiftiImage;
 use lesio_io::{ReadOptions, read_image, read_volume, write_volume};
 use ndarray::Array3;
 use peak_alloc::PeakAlloc;
+use pictures::{chunk, tags, zlib};
 
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
@@ -29,33 +34,18 @@ fn peak(work: impl FnOnce()) -> usize {
 }
 
 /// A NIfTI-1 header with flag, of 32-bit floats.
-fn header(dim: [i16; 8], offset: f32, flag: u8) -> Vec<u8> {
-    let mut bytes = vec![0; 352];
-    bytes[..4].copy_from_slice(&348_i32.to_le_bytes());
-    for (i, size) in dim.iter().enumerate() {
-        bytes[40 + 2 * i..42 + 2 * i].copy_from_slice(&size.to_le_bytes());
-    }
-    bytes[70..72].copy_from_slice(&16_i16.to_le_bytes());
-    bytes[72..74].copy_from_slice(&32_i16.to_le_bytes());
-    for i in 0..8 {
-        bytes[76 + 4 * i..80 + 4 * i].copy_from_slice(&1_f32.to_le_bytes());
-    }
-    bytes[108..112].copy_from_slice(&offset.to_le_bytes());
-    bytes[344..348].copy_from_slice(b"n+1\0");
-    bytes[348] = flag;
-    bytes
-}
-
-fn gzip(content: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-    encoder.write_all(content).unwrap();
-    encoder.finish().unwrap()
+fn header(dim: [i64; 8], offset: f64, flag: u8) -> Vec<u8> {
+    let change = |n: &mut Nifti| {
+        (n.dim, n.datatype, n.bitpix, n.vox_offset) = (dim, 16, 32, offset);
+        n.flag[0] = flag;
+    };
+    Nifti::one().with(change).start()
 }
 
 /// Files under 1 KB, each with a lie.
 fn lies() -> Vec<(String, &'static str, Vec<u8>)> {
     let mut lies = Vec::new();
-    let full = i16::MAX;
+    let full = i64::from(i16::MAX);
     for (name, dim) in [
         ("900 cubed", [3, 900, 900, 900, 1, 1, 1, 1]),
         ("600 cubed", [3, 600, 600, 600, 1, 1, 1, 1]),
@@ -77,18 +67,7 @@ fn lies() -> Vec<(String, &'static str, Vec<u8>)> {
         let near = [header(small, 900.0, 1), extension].concat();
         lies.push((format!("near extension of {size} gz"), "a.nii.gz", gzip(&near)));
     }
-    let mut png = b"\x89PNG\r\n\x1a\n".to_vec();
-    for (kind, content) in [
-        (b"IHDR", [&30000_u32.to_be_bytes()[..], &30000_u32.to_be_bytes(), &[8, 2, 0, 0, 0]].concat()),
-        (b"IDAT", vec![0; 100]),
-        (b"IEND", vec![]),
-    ] {
-        png.extend((content.len() as u32).to_be_bytes());
-        let start = png.len();
-        png.extend(kind);
-        png.extend(content);
-        png.extend(crc32fast::hash(&png[start..]).to_be_bytes());
-    }
+    let png = pictures::png(&pictures::header(30000, 30000, 8, 2, 0), &[], &[0; 100]);
     lies.push(("png of 30000 squared".to_owned(), "a.png", png));
     lies
 }
@@ -125,60 +104,22 @@ fn read(path: &Path) {
 }
 
 fn png(columns: u32, rows: u32, bits: u8, color: u8, interlace: u8, content: usize) -> Vec<u8> {
-    let mut data = flate2::write::ZlibEncoder::new(Vec::new(), Compression::best());
-    data.write_all(&vec![0; content]).unwrap();
-    let mut png = b"\x89PNG\r\n\x1a\n".to_vec();
-    for (kind, content) in [
-        (
-            b"IHDR",
-            [&columns.to_be_bytes()[..], &rows.to_be_bytes(), &[bits, color, 0, 0, interlace]].concat(),
-        ),
-        (b"PLTE", vec![0; 6]),
-        (b"IDAT", data.finish().unwrap()),
-        (b"IEND", vec![]),
-    ] {
-        png.extend((content.len() as u32).to_be_bytes());
-        let start = png.len();
-        png.extend(kind);
-        png.extend(content);
-        png.extend(crc32fast::hash(&png[start..]).to_be_bytes());
-    }
-    png
+    let header = pictures::header(columns, rows, bits, color, interlace);
+    pictures::png(&header, &chunk(b"PLTE", &[0; 6]), &zlib(&vec![0; content]))
 }
 
 /// A TIFF file of one strip of 8 bits, or as many as its rows.
 fn tiff(columns: u32, rows: u32, values: u32, compression: u32, predictor: u32, data: &[u8]) -> Vec<u8> {
-    let mut file = b"II*\0".to_vec();
-    file.extend((8 + data.len() as u32).to_le_bytes());
-    file.extend(data);
-    let entries = [
-        (256, columns),
-        (257, rows),
-        (258, 8),
-        (259, compression),
-        (262, if values == 3 { 2 } else { 1 }),
-        (273, 8),
-        (277, values),
-        (278, rows),
-        (279, data.len() as u32),
-        (317, predictor),
-    ];
-    file.extend((entries.len() as u16).to_le_bytes());
-    for (tag, value) in entries {
-        file.extend([tag as u8, (tag >> 8) as u8, 4, 0, 1, 0, 0, 0]);
-        file.extend(value.to_le_bytes());
-    }
-    file.extend([0; 4]);
-    file
+    let color = if values == 3 { 2 } else { 1 };
+    let changes = [(259, 4, compression), (262, 4, color), (277, 4, values), (317, 4, predictor)];
+    pictures::tiff(data, &tags([rows, columns], 8, data.len(), &changes))
 }
 
 /// Whatever the limit: reading takes less, and a megabyte of tables; and what is within it is read.
 fn pictures_stay_within_their_limit(folder: &Path) {
     let (columns, rows) = (1500_u32, 1000_u32);
     let pixels = (columns * rows) as usize;
-    let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), Compression::best());
-    zlib.write_all(&vec![0; 3 * pixels]).unwrap();
-    let zlib = zlib.finish().unwrap();
+    let zlib = zlib(&vec![0; 3 * pixels]);
     let lzw = weezl::encode::Encoder::with_tiff_size_switch(weezl::BitOrder::Msb, 8);
     let lzw = { lzw }.encode(&vec![0; pixels]).unwrap();
     let jpeg = |color: image::ExtendedColorType, values: usize| {

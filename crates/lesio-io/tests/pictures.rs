@@ -68,8 +68,7 @@ fn case(
     fs::write(folder.join(mask.0), mask.1).unwrap();
     let data = Dataset::open(root.path(), &Layout::cases(image.0, Some(mask.0))).unwrap();
     let warnings = Warnings::default();
-    let pair =
-        tracing::subscriber::with_default(warnings.clone(), || data.cases()[0].read_image_with(options));
+    let pair = tracing::subscriber::with_default(warnings.clone(), || data.cases()[0].read_image(options));
     let told = warnings.0.lock().unwrap().clone();
     (pair, told)
 }

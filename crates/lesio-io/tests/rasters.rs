@@ -1,10 +1,14 @@
 //! Pictures of every kind, against what other decoders give (`rasters/make.py`), and pictures that are damaged.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, missing_docs)] // A test may.
 
+#[path = "support/pictures.rs"]
+mod pictures;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use lesio_io::ReadOptions;
+use pictures::{SIGNATURE, chunk, header, png, tags, tiff, zlib};
 
 /// One entry of `expected.json`: the values, their checksum, or the error.
 #[derive(serde::Deserialize)]
@@ -65,68 +69,6 @@ fn every_kind_is_read_as_other_decoders_read_it() {
     println!("{} files, {} failures", list.len(), failures.len());
     assert!(failures.is_empty(), "{} of {}:\n{}", failures.len(), list.len(), failures.join("\n"));
     assert!(list.len() > 200, "only {} files", list.len());
-}
-
-/// A chunk of a PNG with its checksum.
-fn chunk(kind: &[u8; 4], content: &[u8]) -> Vec<u8> {
-    let body = [&kind[..], content].concat();
-    [&(content.len() as u32).to_be_bytes()[..], &body, &crc32fast::hash(&body).to_be_bytes()].concat()
-}
-
-const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
-
-fn zlib(content: &[u8]) -> Vec<u8> {
-    use std::io::Write;
-    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
-    encoder.write_all(content).unwrap();
-    encoder.finish().unwrap()
-}
-
-fn header(columns: u32, rows: u32, bits: u8, color: u8, interlace: u8) -> Vec<u8> {
-    [&columns.to_be_bytes()[..], &rows.to_be_bytes(), &[bits, color, 0, 0, interlace]].concat()
-}
-
-fn png(header: &[u8], before: &[u8], data: &[u8]) -> Vec<u8> {
-    [SIGNATURE, &chunk(b"IHDR", header), before, &chunk(b"IDAT", data), &chunk(b"IEND", &[])].concat()
-}
-
-/// A TIFF file of 16-bit words, in which all entries have one value: tag, type, value.
-fn tiff(data: &[u8], entries: &[(u16, u16, u32)]) -> Vec<u8> {
-    let mut file = b"II*\0".to_vec();
-    file.extend((8 + data.len() as u32).to_le_bytes());
-    file.extend(data);
-    file.extend((entries.len() as u16).to_le_bytes());
-    for &(tag, kind, value) in entries {
-        file.extend(tag.to_le_bytes());
-        file.extend(kind.to_le_bytes());
-        file.extend([1, 0, 0, 0]);
-        file.extend(value.to_le_bytes());
-    }
-    file.extend([0; 4]);
-    file
-}
-
-/// The tags of a gray image of one strip, with some of them changed, added, or left out (type 0).
-fn tags(size: [u32; 2], bits: u32, count: usize, changes: &[(u16, u16, u32)]) -> Vec<(u16, u16, u32)> {
-    let mut tags = vec![
-        (256, 4, size[1]),
-        (257, 4, size[0]),
-        (258, 3, bits),
-        (259, 3, 1),
-        (262, 3, 1),
-        (273, 4, 8),
-        (277, 3, 1),
-        (278, 4, size[0]),
-        (279, 4, count as u32),
-    ];
-    for &change in changes {
-        tags.retain(|tag| tag.0 != change.0);
-        if change.1 > 0 {
-            tags.push(change);
-        }
-    }
-    tags.sort_unstable();
-    tags
 }
 
 fn read(bytes: &[u8]) -> Result<lesio_image::Image<f32>, lesio_io::ReadError> {

@@ -1,22 +1,15 @@
 //! Real files of others' test sets, and what nibabel 5.4.2 reads in them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, missing_docs)] // A test may.
 
+mod support;
+
 use std::path::{Path, PathBuf};
 
 use lesio_image::Orientation;
 use lesio_io::nifti::NiftiImage;
 use lesio_io::{ReadError, ReadErrorKind, read_volume};
 use serde_json::Value;
-
-/// The folder of real data, where it is present.
-fn data(name: &str) -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data").join(name);
-    if !path.is_dir() {
-        println!("skipped: {} is not present", path.display());
-        return None;
-    }
-    Some(path)
-}
+use support::data;
 
 fn close(a: f64, b: f64, relative: f64) -> bool {
     (a - b).abs() <= relative * b.abs().max(1e-12) || a == b || a.is_nan() && b.is_nan()

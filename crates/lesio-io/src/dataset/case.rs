@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use lesio_image::{Image, Scan, ScanError, Volume};
-use ndarray::Array2;
+use ndarray::{Array2, Array3};
 
 use super::fault::Fault;
 use crate::endings::{is_volume, without_ending};
@@ -76,6 +76,17 @@ impl Case {
             matching: Matching::default(),
             fault: None,
         }
+    }
+
+    /// A case of files that no data set lists, which is its own patient: one image for each channel, or one picture.
+    #[must_use]
+    pub fn of_files(
+        id: impl Into<String>,
+        images: impl IntoIterator<Item = impl Into<PathBuf>>,
+        mask: Mask,
+        matching: Matching,
+    ) -> Self {
+        Self { images: images.into_iter().map(Into::into).collect(), mask, matching, ..Self::new(id) }
     }
 
     /// The name of the case, unique in the data set: `patient001_frame01`, `test/crack/003`.
@@ -160,7 +171,8 @@ impl Case {
     }
 
     /// Reads the first image and its labels as volumes on one grid; labels are exact. A normal case without a mask
-    /// file has labels of zeros; a case without a known mask has no labels.
+    /// file has labels of zeros; a case without a known mask has no labels. The option that selects one volume of
+    /// several applies to the image only.
     ///
     /// Labels whose voxels are in another order are reordered to match the image by the affines, or matched by voxel
     /// index if [`DatasetOptions::matching`](super::DatasetOptions::matching) says so.
@@ -169,19 +181,7 @@ impl Case {
     /// The errors of [`read_volume`](crate::read_volume); [`ReadErrorKind::SizeMismatch`] and
     /// [`ReadErrorKind::GridMismatch`] if image and labels are not at the same place (see [`Matching::bring`]); and
     /// [`ReadErrorKind::LossyConversion`] for labels outside 0 to 255.
-    pub fn read_volume(&self) -> Result<(Volume<f32>, Option<Volume<u8>>), ReadError> {
-        self.read_volume_with(&ReadOptions::new())
-    }
-
-    /// Like [`Case::read_volume`], with other options for both files. The option that selects one volume of several
-    /// applies to the image only.
-    ///
-    /// # Errors
-    /// The errors of [`Case::read_volume`].
-    pub fn read_volume_with(
-        &self,
-        options: &ReadOptions,
-    ) -> Result<(Volume<f32>, Option<Volume<u8>>), ReadError> {
+    pub fn read_volume(&self, options: &ReadOptions) -> Result<(Volume<f32>, Option<Volume<u8>>), ReadError> {
         self.read_with(options, 0, |options, path| options.read_as(path))
     }
 
@@ -191,15 +191,7 @@ impl Case {
     /// # Errors
     /// The errors of [`Case::read_volume`], with [`ReadErrorKind::NotANumber`] in place of
     /// [`ReadErrorKind::LossyConversion`].
-    pub fn read_masked(&self) -> Result<(Volume<f32>, Option<Volume<bool>>), ReadError> {
-        self.read_masked_with(&ReadOptions::new())
-    }
-
-    /// Like [`Case::read_masked`], with other options for both files.
-    ///
-    /// # Errors
-    /// The errors of [`Case::read_masked`].
-    pub fn read_masked_with(
+    pub fn read_masked(
         &self,
         options: &ReadOptions,
     ) -> Result<(Volume<f32>, Option<Volume<bool>>), ReadError> {
@@ -229,15 +221,7 @@ impl Case {
     ///
     /// # Errors
     /// The errors of [`Case::read_volume`].
-    pub fn read_channels(&self) -> Result<Vec<Volume<f32>>, ReadError> {
-        self.read_channels_with(&ReadOptions::new())
-    }
-
-    /// Like [`Case::read_channels`], with other options for each image.
-    ///
-    /// # Errors
-    /// The errors of [`Case::read_volume`].
-    pub fn read_channels_with(&self, options: &ReadOptions) -> Result<Vec<Volume<f32>>, ReadError> {
+    pub fn read_channels(&self, options: &ReadOptions) -> Result<Vec<Volume<f32>>, ReadError> {
         let first = self.first_image()?;
         let mut volumes: Vec<Volume<f32>> = Vec::new();
         for path in self.files() {
@@ -264,18 +248,7 @@ impl Case {
     /// [`ReadErrorKind::LossyConversion`] for a mask with NaN; and [`ReadErrorKind::BlurredMask`] for a JPEG mask
     /// whose greatest value is 1 to 127, which may be marks or blur. The memory limit applies to image and mask
     /// together.
-    pub fn read_image(&self) -> Result<(Image<f32>, Option<Array2<bool>>), ReadError> {
-        self.read_image_with(&ReadOptions::new())
-    }
-
-    /// Like [`Case::read_image`], with other options.
-    ///
-    /// # Errors
-    /// The errors of [`Case::read_image`].
-    pub fn read_image_with(
-        &self,
-        options: &ReadOptions,
-    ) -> Result<(Image<f32>, Option<Array2<bool>>), ReadError> {
+    pub fn read_image(&self, options: &ReadOptions) -> Result<(Image<f32>, Option<Array2<bool>>), ReadError> {
         let path = self.first_image()?;
         let input = Input::File(path);
         Ok(match &self.mask {
@@ -303,29 +276,69 @@ impl Case {
     /// # Errors
     /// The errors of [`Case::read_masked`] and [`Case::read_image`]; [`ReadErrorKind::GridMismatch`], which names
     /// both files, if a channel is at another place than the first; [`ReadErrorKind::RepeatedChannel`] and
-    /// [`ReadErrorKind::OtherChannel`].
-    pub fn read_scan(&self) -> Result<(Scan, Option<Volume<bool>>), ReadError> {
-        self.read_scan_with(&ReadOptions::new())
+    /// [`ReadErrorKind::OtherChannel`]; [`ReadErrorKind::LimitExceeded`] if the channels together exceed the memory
+    /// limit.
+    pub fn read_scan(&self, options: &ReadOptions) -> Result<(Scan, Option<Volume<bool>>), ReadError> {
+        if self.is_volume() {
+            return self.read_volumes(options, false, |options, path| options.read_mask(path));
+        }
+        self.check_one_picture()?;
+        let (image, mask) = self.read_image(options)?;
+        Ok((Scan::from(image), mask.map(Scan::of_picture)))
     }
 
-    /// Like [`Case::read_scan`], with other options for all files of the case.
+    /// Like [`Case::read_scan`], but the mask holds labels, which are exact. The labels of a picture are a gray picture with
+    /// as many rows and columns as the picture has when it is turned by its EXIF orientation.
     ///
     /// # Errors
-    /// The errors of [`Case::read_scan`]; [`ReadErrorKind::LimitExceeded`] if the channels together exceed the memory
-    /// limit.
-    pub fn read_scan_with(&self, options: &ReadOptions) -> Result<(Scan, Option<Volume<bool>>), ReadError> {
+    /// Those of [`Case::read_scan`]; [`ReadErrorKind::LossyConversion`] for labels that are not whole numbers from 0 to
+    /// 255, and [`ReadErrorKind::UnsupportedPixels`] for a picture of labels in colors or in JPEG.
+    pub fn read_labeled(&self, options: &ReadOptions) -> Result<(Scan, Option<Volume<u8>>), ReadError> {
+        if self.is_volume() {
+            return self.read_volumes(options, 0, |options, path| options.read_as(path));
+        }
+        self.check_one_picture()?;
+        let path = self.first_image()?;
+        let image = raster::read(Input::File(path), options)?.image;
+        let shown = [image.height(), image.width()];
+        let labels = match &self.mask {
+            Mask::File(labels) => Some(raster::read_labels(Input::File(labels), options, (path, shown))?),
+            Mask::Normal => Some(Array2::zeros(shown)),
+            Mask::Unknown => None,
+        };
+        Ok((Scan::from(image), labels.map(Scan::of_picture)))
+    }
+
+    /// Reads labels for the scan of this case, on its grid, from another file than that of its mask; in all other respects
+    /// as [`Case::read_labeled`] does.
+    ///
+    /// # Errors
+    /// Those of [`Case::read_labeled`].
+    pub fn labels_on(
+        &self,
+        scan: &Scan,
+        path: &Path,
+        options: &ReadOptions,
+    ) -> Result<Volume<u8>, ReadError> {
+        let first = self.first_image()?;
+        if scan.is_picture() {
+            let [width, height, _] = scan.grid();
+            let labels = raster::read_labels(Input::File(path), options, (first, [height, width]))?;
+            return Ok(Scan::of_picture(labels));
+        }
+        let labels = options.of_mask().read_as(path)?;
+        self.matching.bring(labels, path, &scan.placed(Array3::from_elem(scan.grid(), ())), first)
+    }
+
+    /// Reads the channels of volumes, and the mask on their grid.
+    fn read_volumes<T: Copy>(
+        &self,
+        options: &ReadOptions,
+        normal: T,
+        read_mask: impl Fn(&ReadOptions, &Path) -> Result<Volume<T>, ReadError>,
+    ) -> Result<(Scan, Option<Volume<T>>), ReadError> {
         let first = self.first_image()?;
         let not_one = |error: ScanError| ReadErrorKind::NotOneScan { error }.at(first);
-        if !self.is_volume() {
-            if let Some(second) = self.images.get(1) {
-                let (found, expected) = (self.images.len(), 1);
-                return Err(
-                    ReadErrorKind::NotOneScan { error: ScanError::Names { found, expected } }.at(second)
-                );
-            }
-            let (image, mask) = self.read_image_with(options)?;
-            return Ok((Scan::from(image), mask.map(Scan::of_picture)));
-        }
         self.check_channels(options)?;
         let mut volumes: Vec<Volume<f32>> = Vec::new();
         let mut need = 0_u64;
@@ -348,10 +361,10 @@ impl Case {
         }
         let mask = match (&self.mask, volumes.first()) {
             (Mask::File(mask_path), Some(reference)) => {
-                let mask = options.of_mask().read_mask(mask_path)?;
+                let mask = read_mask(&options.of_mask(), mask_path)?;
                 Some(self.matching.bring(mask, mask_path, reference, first)?)
             }
-            (Mask::Normal, Some(reference)) => Some(reference.map(|_| false)),
+            (Mask::Normal, Some(reference)) => Some(reference.map(|_| normal)),
             _ => None,
         };
         let scan = Scan::joined(volumes).map_err(not_one)?;
@@ -362,7 +375,7 @@ impl Case {
         Ok((scan.with_names(self.channel_names(options)).map_err(not_one)?, mask))
     }
 
-    /// The names of the channels of [`Case::read_scan_with`], if each of them is a file or has a name by the options;
+    /// The names of the channels of [`Case::read_scan`], if each of them is a file or has a name by the options;
     /// none for a picture.
     #[must_use]
     pub fn channel_names(&self, options: &ReadOptions) -> Vec<String> {
@@ -372,6 +385,13 @@ impl Case {
             [] => self.images.iter().map(|path| channel_name(path)).collect(),
             names => names.to_vec(),
         }
+    }
+
+    /// Returns an error for a picture of several files.
+    fn check_one_picture(&self) -> Result<(), ReadError> {
+        let Some(second) = self.images.get(1) else { return Ok(()) };
+        let (found, expected) = (self.images.len(), 1);
+        Err(ReadErrorKind::NotOneScan { error: ScanError::Names { found, expected } }.at(second))
     }
 
     /// Returns an error for a file that is given for two channels, and for a file that has the name of another channel.

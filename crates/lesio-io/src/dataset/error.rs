@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::names::quoted;
 
 use crate::error::Escaped;
+use crate::error::variant_name::variant_name;
 
 /// The reason why a data set could not be listed: the file or folder, the problem, and a suggestion.
 #[derive(Debug)]
@@ -202,28 +203,10 @@ impl DatasetErrorKind {
     /// The name of the variant, as in reports: `"MissingFile"`.
     #[must_use]
     pub fn name(&self) -> &'static str {
-        match self {
-            Self::Io { .. } => "Io",
-            Self::NotFound => "NotFound",
-            Self::NotAFolder { .. } => "NotAFolder",
-            Self::MissingFile => "MissingFile",
-            Self::DanglingLink => "DanglingLink",
-            Self::NotRegularFile { .. } => "NotRegularFile",
-            Self::NotUtf8 { .. } => "NotUtf8",
-            Self::TooDeep { .. } => "TooDeep",
-            Self::Empty { .. } => "Empty",
-            Self::NotThisLayout { .. } => "NotThisLayout",
-            Self::Misplaced { .. } => "Misplaced",
-            Self::NotBuilt { .. } => "NotBuilt",
-            Self::Misnamed { .. } => "Misnamed",
-            Self::DuplicateCase { .. } => "DuplicateCase",
-            Self::MaskWithoutImage => "MaskWithoutImage",
-            Self::AmbiguousMask { .. } => "AmbiguousMask",
-            Self::MissingMask { .. } => "MissingMask",
-            Self::UnknownSplit { .. } => "UnknownSplit",
-            Self::AbsentCases { .. } => "AbsentCases",
-            Self::BadManifest { .. } => "BadManifest",
-            Self::BadSplits { .. } => "BadSplits",
+        variant_name! { self;
+            Io NotFound NotAFolder MissingFile DanglingLink NotRegularFile NotUtf8 TooDeep Empty
+            NotThisLayout Misplaced NotBuilt Misnamed DuplicateCase MaskWithoutImage AmbiguousMask
+            MissingMask UnknownSplit AbsentCases BadManifest BadSplits
         }
     }
 

@@ -25,15 +25,23 @@ pub(super) fn list(root: &Path) -> Result<Listing, DatasetError> {
         let case = columns.case(row, folder);
         let case = case.and_then(|case| known.meet(*line, &case).map(|()| case));
         let case = case.map_err(|reason| bad(*line, reason).at(root))?;
+        if let Some(earlier) = known.names.insert(case.id.clone(), *line) {
+            let hint = format!(
+                "lines {earlier} and {line} of the table name the same case: give each row its own name in a column case"
+            );
+            let image = case.images.first().map_or(root, PathBuf::as_path);
+            return Err(DatasetErrorKind::DuplicateCase { id: case.id.clone() }.at(image).hinted(Some(hint)));
+        }
         let lacking = columns.mask.is_some() && case.mask == Mask::Unknown;
         listing.push(case, lacking);
     }
     Ok(listing)
 }
 
-/// What earlier rows say about patients and images, with their lines.
+/// What earlier rows say about cases, patients and images, with their lines.
 #[derive(Default)]
 struct Known {
+    names: BTreeMap<String, u64>,
     splits: BTreeMap<String, (u64, String)>,
     images: BTreeMap<PathBuf, (u64, String)>,
 }
@@ -269,6 +277,19 @@ mod tests {
             }
         }
         assert_eq!(open("image\n").unwrap_err().kind().name(), "Empty");
-        assert_eq!(open("image\na.nii\n./a.nii.gz\n").unwrap_err().kind().name(), "DuplicateCase");
+    }
+
+    #[test]
+    fn equal_names_of_cases_are_told_with_their_lines() {
+        for text in [
+            "image\na.nii\n./a.nii.gz\n",
+            "image\n/north/p01/flair.nii.gz\n/north/p02/flair.nii.gz\n",
+            "image,case\nx.nii,p01\ny.nii,p01\n",
+        ] {
+            let error = open(text).unwrap_err();
+            assert_eq!(error.kind().name(), "DuplicateCase", "{text:?}");
+            let hint = error.hint().unwrap();
+            assert!(hint.contains("lines 2 and 3") && hint.contains("a column case"), "{text:?}: {hint}");
+        }
     }
 }

@@ -5,11 +5,12 @@
 //! its mask.
 //!
 //! ```no_run
+//! use lesio_io::ReadOptions;
 //! use lesio_io::dataset::{Dataset, Layout};
 //!
 //! let data = Dataset::open("hospital", &Layout::cases("flair.nii.gz", Some("mask.nii.gz")))?;
 //! for case in data.select("train")?.cases() {
-//!     let (volume, mask) = case.read_volume()?;
+//!     let (volume, mask) = case.read_volume(&ReadOptions::new())?;
 //!     println!("{} {:?} {}", case.id(), volume.shape(), mask.is_some());
 //! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())

@@ -42,7 +42,7 @@ const END_OF_SEQUENCE: Tag = (0xfffe, 0xe0dd);
 
 /// What was found in a file.
 #[derive(Debug)]
-pub(crate) struct Scan {
+pub(crate) struct ScannedFile {
     pub(crate) coding: Coding,
     /// The bytes of the requested elements, one after the other, as a data set.
     pub(crate) elements: Vec<u8>,
@@ -115,7 +115,7 @@ pub(crate) fn scan_head(bytes: &[u8], wanted: &[Tag]) -> Result<Head, ReadErrorK
 }
 
 /// Finds the elements of `wanted` tags and the pixels.
-pub(crate) fn scan(bytes: &[u8], wanted: &[Tag]) -> Result<Scan, ReadErrorKind> {
+pub(crate) fn scan(bytes: &[u8], wanted: &[Tag]) -> Result<ScannedFile, ReadErrorKind> {
     if bytes.get(META - 4..META) != Some(b"DICM") {
         let reason = match bytes.get(META - 4..META) {
             Some(found) => format!("bytes 128 to 131 are \"{}\", expected DICM", found.escape_ascii()),
@@ -129,7 +129,7 @@ pub(crate) fn scan(bytes: &[u8], wanted: &[Tag]) -> Result<Scan, ReadErrorKind> 
         name: name_of(&transfer_syntax),
         uid: transfer_syntax,
     })?;
-    let mut scan = Scan { coding, elements: Vec::new(), pixels: None, table: None };
+    let mut scan = ScannedFile { coding, elements: Vec::new(), pixels: None, table: None };
     let mut seen = Vec::new();
     while reader.at < bytes.len() {
         let start = reader.at;

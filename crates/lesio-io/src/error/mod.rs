@@ -5,6 +5,7 @@ mod escaped;
 mod file_error;
 mod gzip;
 mod read;
+pub(crate) mod variant_name;
 mod write;
 
 pub use affine::AffineError;

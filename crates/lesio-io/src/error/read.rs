@@ -9,6 +9,7 @@ use lesio_image::{GridError, ScanError};
 use crate::error::affine::AffineError;
 use crate::error::file_error::FileError;
 use crate::error::gzip::GzipFault;
+use crate::error::variant_name::variant_name;
 use crate::nifti::Datatype;
 
 /// Why a file could not be read: the file and the kind of failure.
@@ -422,56 +423,14 @@ impl ReadErrorKind {
     /// The variant's name, as used in reports: `"Truncated"`.
     #[must_use]
     pub fn name(&self) -> &'static str {
-        match self {
-            Self::Io { .. } => "Io",
-            Self::NotFound => "NotFound",
-            Self::DanglingLink { .. } => "DanglingLink",
-            Self::NotRegularFile { .. } => "NotRegularFile",
-            Self::NotUtf8 { .. } => "NotUtf8",
-            Self::UnknownFormat { .. } => "UnknownFormat",
-            Self::UnknownContent { .. } => "UnknownContent",
-            Self::NotNifti { .. } => "NotNifti",
-            Self::UnsupportedVersion { .. } => "UnsupportedVersion",
-            Self::Truncated { .. } => "Truncated",
-            Self::ImpossibleClaim { .. } => "ImpossibleClaim",
-            Self::LimitExceeded { .. } => "LimitExceeded",
-            Self::LongRest { .. } => "LongRest",
-            Self::OutOfMemory { .. } => "OutOfMemory",
-            Self::BadDim { .. } => "BadDim",
-            Self::UnsupportedDatatype { .. } => "UnsupportedDatatype",
-            Self::UnsupportedIntent { .. } => "UnsupportedIntent",
-            Self::BadVoxOffset { .. } => "BadVoxOffset",
-            Self::BadExtension { .. } => "BadExtension",
-            Self::BadScaling { .. } => "BadScaling",
-            Self::GzipCorrupt { .. } => "GzipCorrupt",
-            Self::MissingPair { .. } => "MissingPair",
-            Self::AmbiguousPair { .. } => "AmbiguousPair",
-            Self::BadAffine { .. } => "BadAffine",
-            Self::NoSuchForm { .. } => "NoSuchForm",
-            Self::BadBitsPerVoxel { .. } => "BadBitsPerVoxel",
-            Self::UnexpectedRank { .. } => "UnexpectedRank",
-            Self::NoSuchVolume { .. } => "NoSuchVolume",
-            Self::LossyConversion { .. } => "LossyConversion",
-            Self::NotANumber { .. } => "NotANumber",
-            Self::SizeMismatch { .. } => "SizeMismatch",
-            Self::GridMismatch { .. } => "GridMismatch",
-            Self::RepeatedChannel => "RepeatedChannel",
-            Self::OtherChannel { .. } => "OtherChannel",
-            Self::NotOneScan { .. } => "NotOneScan",
-            Self::Decode { .. } => "Decode",
-            Self::UnsupportedPixels { .. } => "UnsupportedPixels",
-            Self::BlurredMask { .. } => "BlurredMask",
-            Self::NotFolder => "NotFolder",
-            Self::NoSlices => "NoSlices",
-            Self::NotDicom { .. } => "NotDicom",
-            Self::UnsupportedTransferSyntax { .. } => "UnsupportedTransferSyntax",
-            Self::BadAttribute { .. } => "BadAttribute",
-            Self::MixedSeries { .. } => "MixedSeries",
-            Self::SamePosition { .. } => "SamePosition",
-            Self::MissingSlices { .. } => "MissingSlices",
-            Self::UnevenSpacing { .. } => "UnevenSpacing",
-            Self::SliceOffLine { .. } => "SliceOffLine",
-            Self::PossibleSlice { .. } => "PossibleSlice",
+        variant_name! { self;
+            Io NotFound DanglingLink NotRegularFile NotUtf8 UnknownFormat UnknownContent NotNifti
+            UnsupportedVersion Truncated ImpossibleClaim LimitExceeded LongRest OutOfMemory BadDim
+            UnsupportedDatatype UnsupportedIntent BadVoxOffset BadExtension BadScaling GzipCorrupt
+            MissingPair AmbiguousPair BadAffine NoSuchForm BadBitsPerVoxel UnexpectedRank NoSuchVolume
+            LossyConversion NotANumber SizeMismatch GridMismatch RepeatedChannel OtherChannel NotOneScan
+            Decode UnsupportedPixels BlurredMask NotFolder NoSlices NotDicom UnsupportedTransferSyntax
+            BadAttribute MixedSeries SamePosition MissingSlices UnevenSpacing SliceOffLine PossibleSlice
         }
     }
 

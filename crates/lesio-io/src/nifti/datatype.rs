@@ -1,8 +1,9 @@
 //! The types of voxels that NIfTI knows.
 
-use std::fmt;
+use lesio_settings::named;
 
-/// NIfTI's types of voxels, with the codes of `nifti1.h`.
+/// NIfTI's types of voxels, with the codes of `nifti1.h`. Names are those of NumPy, `uint8` to `complex128`, and
+/// `rgb24` and `rgba32`.
 ///
 /// Real types are read as any [`Voxel`](crate::nifti::Voxel); complex and color types have their own
 /// methods ([`NiftiImage::read_complex`](crate::nifti::NiftiImage::read_complex),
@@ -42,25 +43,24 @@ pub enum Datatype {
     Rgba32 = 2304,
 }
 
-impl Datatype {
-    /// All supported types.
-    pub const ALL: [Self; 14] = [
-        Self::Uint8,
-        Self::Int16,
-        Self::Int32,
-        Self::Float32,
-        Self::Complex64,
-        Self::Float64,
-        Self::Rgb24,
-        Self::Int8,
-        Self::Uint16,
-        Self::Uint32,
-        Self::Int64,
-        Self::Uint64,
-        Self::Complex128,
-        Self::Rgba32,
-    ];
+named!(Datatype, "type of voxels", {
+    "uint8" => Self::Uint8,
+    "int16" => Self::Int16,
+    "int32" => Self::Int32,
+    "float32" => Self::Float32,
+    "complex64" => Self::Complex64,
+    "float64" => Self::Float64,
+    "rgb24" => Self::Rgb24,
+    "int8" => Self::Int8,
+    "uint16" => Self::Uint16,
+    "uint32" => Self::Uint32,
+    "int64" => Self::Int64,
+    "uint64" => Self::Uint64,
+    "complex128" => Self::Complex128,
+    "rgba32" => Self::Rgba32,
+});
 
+impl Datatype {
     /// The type of a code, or the name of an unsupported type.
     pub(crate) fn from_code(code: i16) -> Result<Self, &'static str> {
         Self::ALL.into_iter().find(|datatype| datatype.code() == code).ok_or(match code {
@@ -92,36 +92,9 @@ impl Datatype {
         }
     }
 
-    /// Its name as NumPy spells it, `uint8` to `complex128`, and `rgb24` and `rgba32`.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Uint8 => "uint8",
-            Self::Int16 => "int16",
-            Self::Int32 => "int32",
-            Self::Float32 => "float32",
-            Self::Complex64 => "complex64",
-            Self::Float64 => "float64",
-            Self::Rgb24 => "rgb24",
-            Self::Int8 => "int8",
-            Self::Uint16 => "uint16",
-            Self::Uint32 => "uint32",
-            Self::Int64 => "int64",
-            Self::Uint64 => "uint64",
-            Self::Complex128 => "complex128",
-            Self::Rgba32 => "rgba32",
-        }
-    }
-
     /// Whether a voxel is one real number.
     #[must_use]
     pub fn is_real(self) -> bool {
         !matches!(self, Self::Complex64 | Self::Complex128 | Self::Rgb24 | Self::Rgba32)
-    }
-}
-
-impl fmt::Display for Datatype {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
     }
 }

@@ -13,6 +13,7 @@ mod sealed {
         fn from_u64(value: u64) -> Self;
         fn holds_u64(value: u64) -> bool;
         fn append_le(self, bytes: &mut Vec<u8>);
+        fn is_nan(self) -> bool;
     }
 }
 
@@ -66,6 +67,10 @@ macro_rules! integer_voxel {
             fn append_le(self, bytes: &mut Vec<u8>) {
                 bytes.extend_from_slice(&self.to_le_bytes());
             }
+            #[inline(always)]
+            fn is_nan(self) -> bool {
+                false
+            }
         }
     )*};
 }
@@ -106,6 +111,10 @@ macro_rules! float_voxel {
             #[inline(always)]
             fn append_le(self, bytes: &mut Vec<u8>) {
                 bytes.extend_from_slice(&self.to_le_bytes());
+            }
+            #[inline(always)]
+            fn is_nan(self) -> bool {
+                <$type>::is_nan(self)
             }
         }
     )*};

@@ -2,11 +2,11 @@
 //!
 //! Such a file is a header and rows of bytes, which are decoded directly into the image.
 
-use super::budget::Budget;
+use super::budget::MemoryBudget;
 use super::directory::{Order, slice};
 use super::fault::{damaged_bmp as damaged, unsupported};
-use super::orientation::Orientation;
-use super::picture::{Format, Picture, tell_trailing};
+use super::orientation::ExifTurn;
+use super::picture::{Format, StoredPicture, tell_trailing};
 use super::planes::{Opacity, Planes};
 use crate::error::ReadErrorKind;
 
@@ -14,7 +14,7 @@ const FORMAT: &str = "BMP";
 const FILE_HEADER: u64 = 14;
 const CORE_HEADER: u64 = 12;
 
-pub(super) fn read(bytes: &[u8], budget: &mut Budget) -> Result<Picture, ReadErrorKind> {
+pub(super) fn read(bytes: &[u8], budget: &mut MemoryBudget) -> Result<StoredPicture, ReadErrorKind> {
     let header = Header::read(bytes)?;
     let row_bytes = (header.columns * header.bits).div_ceil(8);
     // Rows start at multiples of four bytes; the last one may end without padding.
@@ -27,7 +27,7 @@ pub(super) fn read(bytes: &[u8], budget: &mut Budget) -> Result<Picture, ReadErr
     tell_trailing(FORMAT, (have - need).saturating_sub(stride - row_bytes) as usize);
     let size = [header.rows as usize, header.columns as usize];
     let channels = if header.is_gray() { 1 } else { 3 };
-    let mut planes = Planes::new(budget, channels, size, Orientation::STORED)?;
+    let mut planes = Planes::new(budget, channels, size, ExifTurn::STORED)?;
     let mut opacity = Opacity::default();
     for stored in 0..header.rows {
         let row = slice(bytes, header.offset + stored * stride, row_bytes).unwrap_or_default();
@@ -36,11 +36,11 @@ pub(super) fn read(bytes: &[u8], budget: &mut Budget) -> Result<Picture, ReadErr
         header.put(&mut planes, &mut opacity, shown as usize, row)?;
     }
     opacity.check()?;
-    Ok(Picture {
+    Ok(StoredPicture {
         image: planes.finish()?,
         format: Format::Bmp,
         stored: size,
-        orientation: Orientation::STORED,
+        orientation: ExifTurn::STORED,
         // Masks with a palette of two colors, in either order, are usual in this format.
         first_color: None,
     })

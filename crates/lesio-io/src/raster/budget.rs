@@ -5,12 +5,12 @@ use crate::source::reserve;
 
 /// The remaining memory for reading; memory is counted before it is allocated.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Budget {
+pub(super) struct MemoryBudget {
     limit: u64,
     taken: u64,
 }
 
-impl Budget {
+impl MemoryBudget {
     /// A budget of `limit` bytes, of which `taken` are already in use.
     pub(super) fn new(limit: u64, taken: u64) -> Self {
         Self { limit, taken }
@@ -30,7 +30,7 @@ impl Budget {
         Ok(())
     }
 
-    /// Like [`Budget::take`], for memory that a library allocates and frees while the rest stays.
+    /// Like [`MemoryBudget::take`], for memory that a library allocates and frees while the rest stays.
     pub(super) fn expect(&self, bytes: u64) -> Result<(), ReadErrorKind> {
         Self::take(&mut { *self }, bytes)
     }

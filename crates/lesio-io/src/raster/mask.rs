@@ -5,8 +5,8 @@ use std::path::Path;
 use lesio_image::Image;
 use ndarray::{Array2, Axis};
 
-use super::orientation::Orientation;
-use super::picture::{Format, Picture};
+use super::orientation::ExifTurn;
+use super::picture::{Format, StoredPicture};
 use super::read::{read, read_with};
 use crate::error::{ReadError, ReadErrorKind};
 use crate::mask_doubts::MaskDoubts;
@@ -28,6 +28,41 @@ pub(crate) fn read_masked(
     Ok((picture.image, inside))
 }
 
+/// Reads a picture of labels, `[row, column]`, for a picture with its size.
+pub(crate) fn read_labels(
+    input: Input<'_>,
+    options: &ReadOptions,
+    (of, shown): (&Path, [usize; 2]),
+) -> Result<Array2<u8>, ReadError> {
+    let read = || {
+        let labels = read_with(input, options, (shown[0] * shown[1] * size_of::<f32>()) as u64)?;
+        let channels = labels.image.channels();
+        let unsupported = |found: String| {
+            let expected = "labels: a gray PNG, TIFF or BMP whose values are the labels";
+            ReadErrorKind::UnsupportedPixels { found, expected }
+        };
+        if channels != 1 {
+            return Err(unsupported(format!("colors of {channels} channels")));
+        }
+        if labels.format == Format::Jpeg {
+            return Err(unsupported("those of a JPEG, which does not keep values exactly".to_owned()));
+        }
+        let found = [labels.image.height(), labels.image.width()];
+        if found != shown {
+            let (expected, found) = (shown.to_vec(), found.to_vec());
+            return Err(ReadErrorKind::SizeMismatch { with: of.to_owned(), expected, found });
+        }
+        let values = labels.image.into_data();
+        let is_label = |value: f32| value.fract() == 0.0 && (0.0..=255.0).contains(&value);
+        if let Some((voxel, &value)) = values.iter().enumerate().find(|(_, value)| !is_label(**value)) {
+            let (voxel, value) = (voxel as u64, f64::from(value));
+            return Err(ReadErrorKind::LossyConversion { voxel, value, target: "uint8" });
+        }
+        Ok(values.index_axis_move(Axis(0), 0).mapv(|value| value as u8))
+    };
+    read().map_err(|kind| kind.at(input.name()))
+}
+
 /// Reads the mask of a picture, `[row, column]` as the picture is shown.
 ///
 /// A pixel is inside if any channel is, by [`ReadOptions::mask_rule`]. By default, a JPEG file whose largest value is
@@ -39,7 +74,7 @@ pub(crate) fn read_masked(
 fn read_mask(
     input: Input<'_>,
     options: &ReadOptions,
-    picture: (&Path, &Picture),
+    picture: (&Path, &StoredPicture),
 ) -> Result<Array2<bool>, ReadErrorKind> {
     let (path, (of, picture)) = (input.name(), picture);
     // The limit applies to the picture, its mask, and the decoded pixels of the mask, twice if it is rotated.
@@ -50,7 +85,7 @@ fn read_mask(
     let shown = [picture.image.height(), picture.image.width()];
     let found = [mask.image.height(), mask.image.width()];
     // The reader already applied the orientation of the mask itself.
-    let is_apart = picture.orientation != Orientation::STORED && mask.orientation == Orientation::STORED;
+    let is_apart = picture.orientation != ExifTurn::STORED && mask.orientation == ExifTurn::STORED;
     let orientation = picture.orientation.number();
     if found == shown {
         if is_apart && found == picture.stored {
@@ -76,7 +111,7 @@ fn read_mask(
 }
 
 /// The pixels inside of a mask.
-fn inside(mask: &Picture, path: &Path, rule: MaskRule) -> Result<Array2<bool>, ReadErrorKind> {
+fn inside(mask: &StoredPicture, path: &Path, rule: MaskRule) -> Result<Array2<bool>, ReadErrorKind> {
     let values = mask.image.data();
     if let Some(voxel) = values.iter().position(|value| value.is_nan()) {
         return Err(ReadErrorKind::LossyConversion { voxel: voxel as u64, value: f64::NAN, target: "mask" });
@@ -108,7 +143,7 @@ fn inside(mask: &Picture, path: &Path, rule: MaskRule) -> Result<Array2<bool>, R
 }
 
 /// Returns an error for a JPEG mask whose values are too small, and tells of one that is mostly gray.
-fn check_jpeg(mask: &Picture, path: &Path) -> Result<(), ReadErrorKind> {
+fn check_jpeg(mask: &StoredPicture, path: &Path) -> Result<(), ReadErrorKind> {
     let values = mask.image.data();
     let greatest = values.iter().copied().fold(0.0, f32::max);
     if greatest > 0.0 && f64::from(greatest) <= JPEG_THRESHOLD {
@@ -125,7 +160,7 @@ fn check_jpeg(mask: &Picture, path: &Path) -> Result<(), ReadErrorKind> {
 }
 
 /// A mask, rotated like its picture.
-fn turned(mask: &Array2<bool>, orientation: Orientation) -> Array2<bool> {
+fn turned(mask: &Array2<bool>, orientation: ExifTurn) -> Array2<bool> {
     let (rows, columns) = mask.dim();
     let size = [rows, columns];
     let mut turned = Array2::from_elem(orientation.shown(size), false);

@@ -14,7 +14,7 @@ mod read;
 mod tiff;
 mod write;
 
-pub(crate) use mask::read_masked;
+pub(crate) use mask::{read_labels, read_masked};
 pub use orientation::ExifOrientation;
 pub(crate) use read::read;
 pub use tiff::{tiff_bytes, write_tiff};

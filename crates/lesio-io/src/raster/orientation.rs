@@ -19,9 +19,9 @@ pub enum ExifOrientation {
 
 /// One of the eight orientations, by its number in EXIF and TIFF.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Orientation(u8);
+pub(super) struct ExifTurn(u8);
 
-impl Orientation {
+impl ExifTurn {
     /// As stored.
     pub(super) const STORED: Self = Self(1);
 
@@ -80,7 +80,7 @@ mod tests {
     fn every_orientation_shows_every_pixel_once() {
         let size = [3, 5];
         for number in 1..=8 {
-            let orientation = Orientation::new(number).unwrap();
+            let orientation = ExifTurn::new(number).unwrap();
             let [rows, columns] = orientation.shown(size);
             let mut seen = vec![0; rows * columns];
             for row in 0..size[0] {
@@ -92,8 +92,8 @@ mod tests {
             }
             assert!(seen.iter().all(|&count| count == 1), "{number}");
         }
-        assert_eq!(Orientation::new(0), None);
-        assert_eq!(Orientation::new(9), None);
-        assert_eq!(Orientation::of_exif(b"no block"), Orientation::STORED);
+        assert_eq!(ExifTurn::new(0), None);
+        assert_eq!(ExifTurn::new(9), None);
+        assert_eq!(ExifTurn::of_exif(b"no block"), ExifTurn::STORED);
     }
 }

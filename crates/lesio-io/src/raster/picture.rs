@@ -2,17 +2,17 @@
 
 use lesio_image::Image;
 
-use super::orientation::Orientation;
+use super::orientation::ExifTurn;
 
 /// An image, with its stored size and orientation.
 #[derive(Debug)]
-pub(crate) struct Picture {
+pub(crate) struct StoredPicture {
     pub(crate) image: Image<f32>,
     pub(super) format: Format,
     /// Rows and columns before rotation.
     pub(super) stored: [usize; 2],
     /// The rotation.
-    pub(super) orientation: Orientation,
+    pub(super) orientation: ExifTurn,
     /// The first color of the palette; `None` without a palette.
     pub(super) first_color: Option<[u8; 3]>,
 }

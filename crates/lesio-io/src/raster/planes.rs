@@ -3,8 +3,8 @@
 use lesio_image::Image;
 use ndarray::Array3;
 
-use super::budget::Budget;
-use super::orientation::Orientation;
+use super::budget::MemoryBudget;
+use super::orientation::ExifTurn;
 use crate::error::ReadErrorKind;
 
 /// Values of all channels, filled row by row in the order of the file.
@@ -14,16 +14,16 @@ pub(super) struct Planes {
     channels: usize,
     /// Rows and columns as stored.
     size: [usize; 2],
-    orientation: Orientation,
+    orientation: ExifTurn,
 }
 
 impl Planes {
     /// Allocates zeros. Their memory is the only copy of the pixels that is counted here.
     pub(super) fn new(
-        budget: &mut Budget,
+        budget: &mut MemoryBudget,
         channels: usize,
         size: [usize; 2],
-        orientation: Orientation,
+        orientation: ExifTurn,
     ) -> Result<Self, ReadErrorKind> {
         let count = (size[0] as u64).saturating_mul(size[1] as u64).saturating_mul(channels as u64);
         Ok(Self { values: budget.zeros(count)?, channels, size, orientation })

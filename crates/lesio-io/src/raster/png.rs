@@ -8,10 +8,10 @@ use std::io::Cursor;
 use flate2::{Decompress, FlushDecompress, Status};
 use png::{DecodeOptions, Decoder, Limits};
 
-use super::budget::Budget;
+use super::budget::MemoryBudget;
 use super::fault::damaged_png as damaged;
-use super::orientation::{ExifOrientation, Orientation};
-use super::picture::{Format, Picture, tell_trailing};
+use super::orientation::{ExifOrientation, ExifTurn};
+use super::picture::{Format, StoredPicture, tell_trailing};
 use super::planes::{Opacity, Planes};
 use crate::error::ReadErrorKind;
 use crate::source::{CHUNK, MOST_PER_COMPRESSED_BYTE};
@@ -20,9 +20,9 @@ const FORMAT: &str = "PNG";
 
 pub(super) fn read(
     bytes: &[u8],
-    budget: &mut Budget,
+    budget: &mut MemoryBudget,
     exif: ExifOrientation,
-) -> Result<Picture, ReadErrorKind> {
+) -> Result<StoredPicture, ReadErrorKind> {
     let file = Chunks::check(bytes)?;
     let need = file.header.filtered_bytes();
     let stored: u64 = file.data().map(|data| data.len() as u64).sum();
@@ -32,8 +32,8 @@ pub(super) fn read(
         return Err(ReadErrorKind::ImpossibleClaim { claimed: need, bytes: stored, most });
     }
     let orientation = match (exif, file.exif) {
-        (ExifOrientation::Apply, Some(block)) => Orientation::of_exif(block),
-        _ => Orientation::STORED,
+        (ExifOrientation::Apply, Some(block)) => ExifTurn::of_exif(block),
+        _ => ExifTurn::STORED,
     };
     let size = [file.header.rows as usize, file.header.columns as usize];
     // The decoder holds some rows.
@@ -43,7 +43,7 @@ pub(super) fn read(
     file.fill(bytes, budget, &mut planes)?;
     let first_color =
         file.palette.filter(|_| file.header.color == 3).and_then(|palette| palette.first_chunk().copied());
-    Ok(Picture { image: planes.finish()?, format: Format::Png, stored: size, orientation, first_color })
+    Ok(StoredPicture { image: planes.finish()?, format: Format::Png, stored: size, orientation, first_color })
 }
 
 /// Spacing of the rows and columns of a pass, and its start.
@@ -319,7 +319,7 @@ impl<'a> Chunks<'a> {
     }
 
     /// Decodes row by row.
-    fn fill(&self, bytes: &[u8], budget: &Budget, planes: &mut Planes) -> Result<(), ReadErrorKind> {
+    fn fill(&self, bytes: &[u8], budget: &MemoryBudget, planes: &mut Planes) -> Result<(), ReadErrorKind> {
         let fail = |error| ReadErrorKind::Decode { format: FORMAT, source: Box::new(error) };
         let mut options = DecodeOptions::default();
         options.set_ignore_text_chunk(true);

@@ -2,9 +2,11 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::budget::Budget;
-use super::orientation::Orientation;
-use super::picture::Picture;
+use lesio_image::Image;
+
+use super::budget::MemoryBudget;
+use super::orientation::ExifTurn;
+use super::picture::StoredPicture;
 use super::{bmp, jpeg, png, tiff};
 use crate::error::{ReadError, ReadErrorKind};
 use crate::options::ReadOptions;
@@ -13,9 +15,12 @@ use crate::source::Input;
 const FORMATS: &str = "PNG, JPEG, TIFF, BMP";
 
 /// Reads a picture within the limit of the options.
-pub(crate) fn read(input: Input<'_>, options: &ReadOptions) -> Result<Picture, ReadError> {
-    let picture = read_with(input, options, 0).map_err(|kind| kind.at(input.name()))?;
-    if picture.orientation != Orientation::STORED {
+pub(crate) fn read(input: Input<'_>, options: &ReadOptions) -> Result<StoredPicture, ReadError> {
+    let mut picture = read_with(input, options, 0).map_err(|kind| kind.at(input.name()))?;
+    let mut values = picture.image.into_data();
+    options.of_nan().apply(values.iter_mut(), input.name());
+    picture.image = Image::new(values);
+    if picture.orientation != ExifTurn::STORED {
         tracing::warn!(
             file = %input.name().display(),
             orientation = picture.orientation.number(),
@@ -30,8 +35,8 @@ pub(super) fn read_with(
     input: Input<'_>,
     options: &ReadOptions,
     taken: u64,
-) -> Result<Picture, ReadErrorKind> {
-    let mut budget = Budget::new(options.limit(), taken);
+) -> Result<StoredPicture, ReadErrorKind> {
+    let mut budget = MemoryBudget::new(options.limit(), taken);
     let bytes = input.read_all(budget.left())?;
     budget.take(bytes.len() as u64)?;
     let exif = options.exif();

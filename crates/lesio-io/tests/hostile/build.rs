@@ -166,7 +166,12 @@ pub fn extension(size: i32, code: i32, content: &[u8]) -> Vec<u8> {
 
 /// One gzip member.
 pub fn gzip(content: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    gzip_at(Compression::default(), content)
+}
+
+/// One gzip member of this level.
+pub fn gzip_at(level: Compression, content: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), level);
     encoder.write_all(content).unwrap();
     encoder.finish().unwrap()
 }

@@ -1,11 +1,8 @@
 //! Damaged, odd and lying gzip files.
 
-use std::io::Write;
-
 use flate2::Compression;
-use flate2::write::GzEncoder;
 
-use super::build::{Nifti, gzip};
+use super::build::{Nifti, gzip, gzip_at};
 use super::{Expect, List};
 
 pub fn list(list: &mut List) {
@@ -42,9 +39,7 @@ fn damage(list: &mut List) {
         add(&format!("with byte {at} flipped"), flipped(at, 0x04));
     }
     // The voxels of a stored block can be changed without breaking the stream.
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::none());
-    encoder.write_all(&content).unwrap();
-    let stored = encoder.finish().unwrap();
+    let stored = gzip_at(Compression::none(), &content);
     let mut changed = stored.clone();
     let voxel = changed.len() - 8 - 3;
     changed[voxel] ^= 1;
@@ -89,9 +84,7 @@ fn oddities(list: &mut List) {
         add(name, [header, good[10..].to_vec()].concat());
     }
     for level in 0..=9 {
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::new(level));
-        encoder.write_all(&content).unwrap();
-        add(&format!("of level {level}"), encoder.finish().unwrap());
+        add(&format!("of level {level}"), gzip_at(Compression::new(level), &content));
     }
     list.file("gz named as plain", "a.nii", good.clone(), Expect::Error("NotNifti"));
     list.file("gz in gz", "a.nii.gz", gzip(&good), Expect::Error("NotNifti"));
@@ -115,11 +108,7 @@ fn oddities(list: &mut List) {
 }
 
 fn lies(list: &mut List) {
-    let bomb = |content: &[u8]| {
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-        encoder.write_all(content).unwrap();
-        encoder.finish().unwrap()
-    };
+    let bomb = |content: &[u8]| gzip_at(Compression::best(), content);
     let zeros = vec![0; 8 << 20];
     // Zeros behind the voxels are decompressed to verify them, and kept by nobody.
     let behind = [Nifti::one().file(), zeros.clone()].concat();

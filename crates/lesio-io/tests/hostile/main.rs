@@ -1,5 +1,5 @@
 //! Odd and hostile files, each made here, each pinned to its values or to one kind of error.
-#![allow(clippy::drop_non_drop, clippy::cloned_ref_to_slice_refs)]
+#![allow(clippy::drop_non_drop)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, missing_docs)] // A test may.
 #![allow(unreachable_pub, missing_debug_implementations)] // Modules of a test have no outside.
 
@@ -8,6 +8,8 @@ mod build;
 mod gzip;
 mod header;
 mod names;
+#[path = "../support/pictures.rs"]
+mod pictures;
 mod raster;
 #[path = "../support/bytes.rs"]
 mod same;

@@ -5,10 +5,11 @@ use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 use tiff::encoder::{TiffEncoder, colortype};
 
+use super::pictures::{chunk, header, png, zlib};
 use super::{Expect, List};
 
 pub fn list(list: &mut List) {
-    png(list);
+    pngs(list);
     jpeg(list);
     tiffs(list);
     others(list);
@@ -20,31 +21,7 @@ fn encode_png(bytes: &[u8], width: u32, height: u32, color: ExtendedColorType) -
     out
 }
 
-/// A PNG of given chunks, each with its checksum.
-fn chunks(list: &[(&[u8; 4], Vec<u8>)]) -> Vec<u8> {
-    let mut png = b"\x89PNG\r\n\x1a\n".to_vec();
-    for (kind, content) in list {
-        png.extend((content.len() as u32).to_be_bytes());
-        let start = png.len();
-        png.extend(*kind);
-        png.extend(content);
-        png.extend(crc32fast::hash(&png[start..]).to_be_bytes());
-    }
-    png
-}
-
-fn header(width: u32, height: u32, bits: u8, color: u8) -> Vec<u8> {
-    [&width.to_be_bytes()[..], &height.to_be_bytes(), &[bits, color, 0, 0, 0]].concat()
-}
-
-fn zlib(content: &[u8]) -> Vec<u8> {
-    use std::io::Write;
-    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
-    encoder.write_all(content).unwrap();
-    encoder.finish().unwrap()
-}
-
-fn png(list: &mut List) {
+fn pngs(list: &mut List) {
     use ExtendedColorType::{L8, L16, La8, La16, Rgb8, Rgb16, Rgba8, Rgba16};
     let six: Vec<u8> = (1..=6).map(|v| v * 40).collect();
     let gray = encode_png(&six, 3, 2, L8);
@@ -89,13 +66,8 @@ fn png(list: &mut List) {
     );
     let deep: Vec<u8> = [7_u16, 8, 9, 65534].iter().flat_map(|v| v.to_ne_bytes()).collect();
     list.file("png rgb 16 transparent", "a.png", encode_png(&deep, 1, 1, Rgba16), see_through());
-    let made = |bits, color, rows: &[u8], more: &[(&[u8; 4], Vec<u8>)]| {
-        let mut all = vec![(b"IHDR", header(4, 1, bits, color))];
-        all.extend_from_slice(more);
-        all.push((b"IDAT", zlib(rows)));
-        all.push((b"IEND", Vec::new()));
-        chunks(&all)
-    };
+    let made =
+        |bits, color, rows: &[u8], before: &[u8]| png(&header(4, 1, bits, color, 0), before, &zlib(rows));
     list.file(
         "png of bits",
         "a.png",
@@ -114,17 +86,17 @@ fn png(list: &mut List) {
         made(4, 0, &[0, 0x0f, 0x12], &[]),
         Expect::Image([1, 1, 4], vec![0.0, 255.0, 17.0, 34.0]),
     );
-    let palette = (b"PLTE", vec![10, 20, 30, 40, 50, 60]);
+    let palette = chunk(b"PLTE", &[10, 20, 30, 40, 50, 60]);
     let colors = Expect::Image(
         [3, 1, 4],
         vec![10.0, 40.0, 40.0, 10.0, 20.0, 50.0, 50.0, 20.0, 30.0, 60.0, 60.0, 30.0],
     );
-    list.file("png of a palette", "a.png", made(8, 3, &[0, 0, 1, 1, 0], &[palette.clone()]), colors);
-    let faint = (b"tRNS", vec![255, 100]);
+    list.file("png of a palette", "a.png", made(8, 3, &[0, 0, 1, 1, 0], &palette), colors);
+    let faint = chunk(b"tRNS", &[255, 100]);
     list.file(
         "png of a palette, transparent",
         "a.png",
-        made(8, 3, &[0, 0, 1, 1, 0], &[palette, faint]),
+        made(8, 3, &[0, 0, 1, 1, 0], &[palette, faint].concat()),
         see_through(),
     );
     list.file(
@@ -138,21 +110,13 @@ fn png(list: &mut List) {
     for (name, width, height) in
         [("30000 squared", 30000, 30000), ("2^31 wide", 1 << 31, 1), ("the widest", u32::MAX, u32::MAX)]
     {
-        let lie = chunks(&[
-            (b"IHDR", header(width, height, 8, 0)),
-            (b"IDAT", zlib(&[0; 50])),
-            (b"IEND", Vec::new()),
-        ]);
+        let lie = png(&header(width, height, 8, 0, 0), &[], &zlib(&[0; 50]));
         // PNG itself ends at 2^31 - 1.
         let kind = if width > i32::MAX as u32 { "Decode" } else { "ImpossibleClaim" };
         list.file(format!("png that claims {name}"), "a.png", lie, Expect::ImageError(kind));
     }
     for (name, width, height) in [("no width", 0, 1), ("no height", 1, 0)] {
-        let empty = chunks(&[
-            (b"IHDR", header(width, height, 8, 0)),
-            (b"IDAT", zlib(&[0; 5])),
-            (b"IEND", Vec::new()),
-        ]);
+        let empty = png(&header(width, height, 8, 0, 0), &[], &zlib(&[0; 5]));
         list.file(format!("png of {name}"), "a.png", empty, Expect::ImageError("Decode"));
     }
     for cut in [8, 20, 33, 45, gray.len() / 2 + 8] {

@@ -3,7 +3,7 @@
 //! Nothing is decoded to pixels here. Codes are read as defined in ITU-T T.81 (F.2.2 for sequential scans, G.1.2 for
 //! progressive ones). Only the state that later codes depend on is kept: which coefficients are not zero.
 
-use super::super::budget::Budget;
+use super::super::budget::MemoryBudget;
 use super::super::fault::damaged_jpeg as damaged;
 use super::bits::{Bits, Table};
 use crate::error::ReadErrorKind;
@@ -56,7 +56,7 @@ impl Component {
     }
 
     /// Allocates the state of progressive scans.
-    pub(super) fn remember(&mut self, budget: &mut Budget) -> Result<(), ReadErrorKind> {
+    pub(super) fn remember(&mut self, budget: &mut MemoryBudget) -> Result<(), ReadErrorKind> {
         self.nonzero = budget.zeros(self.padded_blocks())?;
         Ok(())
     }
@@ -76,7 +76,7 @@ pub(super) struct Tables {
 
 /// The header of a scan.
 #[derive(Debug)]
-pub(super) struct Scan {
+pub(super) struct ScanHeader {
     /// Index of the component, of its tables for the first and for other coefficients.
     pub(super) components: Vec<(usize, usize, usize)>,
     first: usize,
@@ -87,7 +87,7 @@ pub(super) struct Scan {
     is_progressive: bool,
 }
 
-impl Scan {
+impl ScanHeader {
     pub(super) fn read(
         header: &[u8],
         components: &[Component],

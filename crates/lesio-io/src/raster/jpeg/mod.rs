@@ -12,10 +12,10 @@ use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
-use super::budget::Budget;
+use super::budget::MemoryBudget;
 use super::fault::damaged_jpeg as damaged;
-use super::orientation::{ExifOrientation, Orientation};
-use super::picture::{Format, Picture};
+use super::orientation::{ExifOrientation, ExifTurn};
+use super::picture::{Format, StoredPicture};
 use super::planes::Planes;
 use crate::error::ReadErrorKind;
 use stream::{Coded, Colors};
@@ -24,13 +24,13 @@ const FORMAT: &str = "JPEG";
 
 pub(super) fn read(
     bytes: &[u8],
-    budget: &mut Budget,
+    budget: &mut MemoryBudget,
     exif: ExifOrientation,
-) -> Result<Picture, ReadErrorKind> {
+) -> Result<StoredPicture, ReadErrorKind> {
     let coded = Coded::check(bytes, &[], budget)?;
     let orientation = match (exif, coded.exif) {
-        (ExifOrientation::Apply, Some(block)) => Orientation::of_exif(block),
-        _ => Orientation::STORED,
+        (ExifOrientation::Apply, Some(block)) => ExifTurn::of_exif(block),
+        _ => ExifTurn::STORED,
     };
     let size = [coded.rows, coded.columns];
     let channels = coded.channels();
@@ -42,7 +42,7 @@ pub(super) fn read(
             planes.put(channel, [row, 0], 1, values.map(|&value| f32::from(value)));
         }
     }
-    Ok(Picture {
+    Ok(StoredPicture {
         image: planes.finish()?,
         format: Format::Jpeg,
         stored: size,
@@ -67,7 +67,7 @@ pub(super) fn read_part(
     bytes: &[u8],
     tables: Option<&[u8]>,
     part: &Part,
-    budget: &Budget,
+    budget: &MemoryBudget,
 ) -> Result<Vec<u8>, ReadErrorKind> {
     // One part at a time is in memory.
     let budget = &mut budget.clone();
@@ -87,7 +87,7 @@ pub(super) fn read_part(
 }
 
 /// The pixels with interleaved channels: as coded, or converted from luminance and color differences to RGB.
-fn decode(coded: &Coded, is_rgb: bool, budget: &mut Budget) -> Result<Vec<u8>, ReadErrorKind> {
+fn decode(coded: &Coded, is_rgb: bool, budget: &mut MemoryBudget) -> Result<Vec<u8>, ReadErrorKind> {
     let colors = match (coded.channels(), is_rgb) {
         (1, _) => ColorSpace::Luma,
         // Unconverted: without application markers, the decoder treats three components as these.

@@ -1,10 +1,10 @@
 //! Parses the segments of a JPEG stream and checks that all scans are complete.
 
-use super::super::budget::Budget;
+use super::super::budget::MemoryBudget;
 use super::super::fault::{damaged_jpeg as damaged, unsupported};
 use super::super::picture::tell_trailing;
 use super::bits::Table;
-use super::entropy::{Component, Scan, Tables};
+use super::entropy::{Component, ScanHeader, Tables};
 use crate::error::ReadErrorKind;
 use crate::source::reserve;
 
@@ -59,7 +59,11 @@ struct State {
 
 impl<'a> Coded<'a> {
     /// Checks `tables` (a stream without an image, or nothing) and then `bytes`.
-    pub(super) fn check(bytes: &'a [u8], tables: &[u8], budget: &mut Budget) -> Result<Self, ReadErrorKind> {
+    pub(super) fn check(
+        bytes: &'a [u8],
+        tables: &[u8],
+        budget: &mut MemoryBudget,
+    ) -> Result<Self, ReadErrorKind> {
         let mut state = State::default();
         let length = bytes.len() as u64 + tables.len() as u64;
         let mut cleaned = Vec::new();
@@ -116,7 +120,7 @@ impl State {
         &mut self,
         bytes: &'b [u8],
         cleaned: &mut Vec<u8>,
-        budget: &mut Budget,
+        budget: &mut MemoryBudget,
         exif: &mut Option<&'b [u8]>,
     ) -> Result<usize, ReadErrorKind> {
         let truncated = || ReadErrorKind::Truncated {
@@ -231,7 +235,7 @@ impl State {
         marker: u8,
         segment: &[u8],
         file: usize,
-        budget: &mut Budget,
+        budget: &mut MemoryBudget,
     ) -> Result<(), ReadErrorKind> {
         if self.has_frame {
             return Err(damaged("there are two frame headers"));
@@ -322,7 +326,7 @@ impl State {
         if self.scans > MOST_SCANS {
             return Err(unsupported(format!("of more than {MOST_SCANS} scans"), BASELINE));
         }
-        let scan = Scan::read(header, &self.components, self.is_progressive)?;
+        let scan = ScanHeader::read(header, &self.components, self.is_progressive)?;
         // The decoder misplaces blocks of such scans.
         if !self.is_progressive && scan.components.len() < self.components.len() {
             return Err(unsupported("of one scan for each component", "one scan, or a progressive JPEG"));

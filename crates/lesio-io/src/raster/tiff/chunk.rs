@@ -3,10 +3,10 @@
 use flate2::{Decompress, FlushDecompress, Status};
 use weezl::LzwStatus;
 
-use super::super::budget::Budget;
+use super::super::budget::MemoryBudget;
 use super::super::directory::Order;
 use super::super::fault::{damaged_tiff as damaged, unsupported};
-use super::layout::{Compression, Layout};
+use super::layout::{Compression, TiffLayout};
 use crate::error::ReadErrorKind;
 
 /// Memory that is reused for every chunk.
@@ -19,7 +19,7 @@ pub(super) struct Scratch {
 }
 
 impl Scratch {
-    pub(super) fn new(layout: &Layout, budget: &mut Budget) -> Result<Self, ReadErrorKind> {
+    pub(super) fn new(layout: &TiffLayout, budget: &mut MemoryBudget) -> Result<Self, ReadErrorKind> {
         let is_reversed = layout.is_reversed && layout.compression != Compression::None;
         Ok(Self {
             reversed: budget.zeros(if is_reversed { layout.most_stored() } else { 0 })?,
@@ -31,7 +31,7 @@ impl Scratch {
 
 /// The rows of a chunk as plain values.
 pub(super) fn unpack<'a>(
-    layout: &Layout,
+    layout: &TiffLayout,
     stored: &'a [u8],
     rows: usize,
     scratch: &'a mut Scratch,

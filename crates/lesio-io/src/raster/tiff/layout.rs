@@ -3,7 +3,7 @@
 use super::super::directory::{Directory, Numbers, Order, slice};
 use super::super::fault::{damaged_tiff as damaged, unsupported};
 use super::super::jpeg::Part;
-use super::super::orientation::{ExifOrientation, ORIENTATION, Orientation};
+use super::super::orientation::{ExifOrientation, ExifTurn, ORIENTATION};
 use crate::error::ReadErrorKind;
 
 // Numbers of tags in TIFF 6.0 and its supplements.
@@ -59,7 +59,7 @@ pub(super) enum Meaning {
 
 /// The positions of the pixels and their encoding.
 #[derive(Debug)]
-pub(super) struct Layout<'a> {
+pub(super) struct TiffLayout<'a> {
     pub(super) width: usize,
     pub(super) height: usize,
     /// Values of a pixel, opacity included.
@@ -78,7 +78,7 @@ pub(super) struct Layout<'a> {
     pub(super) jpeg_tables: Option<&'a [u8]>,
     /// The colors of JPEG parts are luminance and two color differences.
     is_ycbcr: bool,
-    orientation: Orientation,
+    orientation: ExifTurn,
     /// Rows and columns of a strip or tile.
     chunk: [usize; 2],
     is_tiled: bool,
@@ -95,7 +95,7 @@ pub(super) struct Place {
     pub(super) column: usize,
 }
 
-impl<'a> Layout<'a> {
+impl<'a> TiffLayout<'a> {
     pub(super) fn read(file: &'a [u8]) -> Result<Self, ReadErrorKind> {
         let directory = Directory::parse(file)?;
         check_pages(&directory)?;
@@ -130,7 +130,7 @@ impl<'a> Layout<'a> {
             other => return Err(unsupported(format!("of fill order {other}"), "1 or 2")),
         };
         let orientation = directory.number(ORIENTATION)?.unwrap_or(1);
-        let orientation = Orientation::new(orientation)
+        let orientation = ExifTurn::new(orientation)
             .ok_or_else(|| unsupported(format!("of orientation {orientation}"), "1 to 8"))?;
         let mut layout = Self {
             width,
@@ -231,10 +231,10 @@ impl<'a> Layout<'a> {
         if self.last == Meaning::Opacity { self.samples - 1 } else { self.samples }
     }
 
-    pub(super) fn orientation(&self, exif: ExifOrientation) -> Orientation {
+    pub(super) fn orientation(&self, exif: ExifOrientation) -> ExifTurn {
         match exif {
             ExifOrientation::Apply => self.orientation,
-            ExifOrientation::Ignore => Orientation::STORED,
+            ExifOrientation::Ignore => ExifTurn::STORED,
         }
     }
 

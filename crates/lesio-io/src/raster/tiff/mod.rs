@@ -8,23 +8,23 @@ mod layout;
 mod sample;
 mod write;
 
-use super::budget::Budget;
+use super::budget::MemoryBudget;
 use super::jpeg;
 use super::orientation::ExifOrientation;
-use super::picture::{Format, Picture};
+use super::picture::{Format, StoredPicture};
 use super::planes::{Opacity, Planes};
 use crate::error::ReadErrorKind;
 use chunk::{Scratch, unpack};
-use layout::{Compression, Layout};
+use layout::{Compression, TiffLayout};
 
 pub use write::{tiff_bytes, write_tiff};
 
 pub(super) fn read(
     bytes: &[u8],
-    budget: &mut Budget,
+    budget: &mut MemoryBudget,
     exif: ExifOrientation,
-) -> Result<Picture, ReadErrorKind> {
-    let layout = Layout::read(bytes)?;
+) -> Result<StoredPicture, ReadErrorKind> {
+    let layout = TiffLayout::read(bytes)?;
     layout.check_claim(bytes.len())?;
     let orientation = layout.orientation(exif);
     let size = [layout.height, layout.width];
@@ -55,7 +55,7 @@ pub(super) fn read(
         }
     }
     opacity.check()?;
-    Ok(Picture {
+    Ok(StoredPicture {
         image: planes.finish()?,
         format: Format::Tiff,
         stored: size,

@@ -2,11 +2,11 @@
 
 use super::super::directory::Order;
 use super::super::planes::{Opacity, Planes};
-use super::layout::{Kind, Layout, Meaning};
+use super::layout::{Kind, Meaning, TiffLayout};
 use crate::error::ReadErrorKind;
 use crate::nifti::Sealed;
 
-impl Layout<'_> {
+impl TiffLayout<'_> {
     /// Writes a channel of a chunk's row into its plane, or counts pixels that are not opaque.
     pub(super) fn put(
         &self,
