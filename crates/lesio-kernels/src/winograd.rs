@@ -258,8 +258,8 @@ impl Winograd {
         if few && self.weights_len() > NEAR_WEIGHTS {
             // Bands would differ in length, and each thread would read all weights: better, all threads share
             // the products of one unit.
-            let here = Here { sample: 0, row: 0, rows: height, column: 0, columns: width };
-            return strip.run(workers, here, &mut to.values[layout.index(0, 0, 0)..]);
+            let region = OutputRegion { sample: 0, row: 0, rows: height, column: 0, columns: width };
+            return strip.run(workers, region, &mut to.values[layout.index(0, 0, 0)..]);
         }
         workers.bands(to.values, bands, |sample, band, values| {
             let first = band * rows;
@@ -267,7 +267,7 @@ impl Winograd {
             for row in (first..end).step_by(unit.groups * each) {
                 let values = &mut values[(row - first) * layout.row_stride()..];
                 for column in (0..width).step_by(unit.columns) {
-                    let here = Here {
+                    let region = OutputRegion {
                         sample,
                         row,
                         rows: (unit.groups * each).min(end - row),
@@ -275,7 +275,7 @@ impl Winograd {
                         columns: unit.columns.min(width - column),
                     };
                     let values = &mut values[column * layout.pixel_stride()..];
-                    if let Err(error) = strip.run(&Workers::alone(isa), here, values) {
+                    if let Err(error) = strip.run(&Workers::alone(isa), region, values) {
                         failed.get_or_init(|| error);
                     }
                 }
@@ -295,9 +295,9 @@ struct Strip<'a> {
     epilogue: Epilogue<'a>,
 }
 
-/// A unit of work: which rows and columns of the output.
+/// A unit of work: some rows and columns of the output.
 #[derive(Clone, Copy, Debug)]
-struct Here {
+struct OutputRegion {
     sample: usize,
     row: usize,
     rows: usize,
@@ -307,15 +307,15 @@ struct Here {
 
 impl Strip<'_> {
     /// Computes one unit; `to` begins with its first pixel.
-    fn run(&self, workers: &Workers<'_>, here: Here, to: &mut [f32]) -> Result<(), KernelError> {
+    fn run(&self, workers: &Workers<'_>, region: OutputRegion, to: &mut [f32]) -> Result<(), KernelError> {
         let Winograd { inputs, .. } = self.winograd;
         let outputs = self.winograd.padded_outputs();
         let (each, parts) = (self.winograd.rows(), self.winograd.parts());
         let (stride, up, phases) = (self.winograd.stride(), self.winograd.up(), self.winograd.phases());
-        let groups = here.rows.div_ceil(each * up);
-        let positions = here.columns.div_ceil(up);
+        let groups = region.rows.div_ceil(each * up);
+        let positions = region.columns.div_ceil(up);
         // Not whole pages apart, so that they do not fall on the same lines of the nearest cache.
-        let columns = self.winograd.extent(here.columns);
+        let columns = self.winograd.extent(region.columns);
         let sums = phases * self.winograd.extent(positions * up) * inputs;
         let product = up * up * positions * outputs + LANES;
         let zeros = (columns - 1) * self.source.layout.pixel_stride() + inputs;
@@ -323,18 +323,18 @@ impl Strip<'_> {
         with_leftovers(lens.iter().sum(), |scratch| {
             let (zeros, rest) = scratch.split_at_mut(lens[0]);
             let (sources, products) = rest.split_at_mut(lens[1]);
-            if !here.rows.is_multiple_of(each * up) {
+            if !region.rows.is_multiple_of(each * up) {
                 zeros.fill(0.0);
             }
             let isa = workers.isa();
             let first = self.start
-                + here.sample * self.source.layout.sample_stride()
-                + here.row * stride / up * self.source.layout.row_stride()
-                + here.column * stride / up * self.source.layout.pixel_stride();
+                + region.sample * self.source.layout.sample_stride()
+                + region.row * stride / up * self.source.layout.row_stride()
+                + region.column * stride / up * self.source.layout.pixel_stride();
             for (group, phase) in (0..groups).flat_map(|group| (0..phases).map(move |phase| (group, phase))) {
                 let rows: [&[f32]; PARTS] = std::array::from_fn(|row| {
                     let row = (group * each + row) * stride + phase;
-                    if row >= self.winograd.extent(here.rows) {
+                    if row >= self.winograd.extent(region.rows) {
                         return &zeros[..];
                     }
                     let first = first + row * self.source.layout.row_stride();
@@ -345,8 +345,8 @@ impl Strip<'_> {
                 let to = &mut sources[group * sums + phase * (sums / phases)..];
                 sums_of_source(isa, &rows[..parts], pixels, to, groups * sums)?;
             }
-            let prefetch = self.prefetch(here, first, groups, to);
-            self.product(here, groups, [sums, product], prefetch).run(
+            let prefetch = self.prefetch(region, first, groups, to);
+            self.product(region, groups, [sums, product], prefetch).run(
                 workers,
                 self.weights,
                 sources,
@@ -357,14 +357,14 @@ impl Strip<'_> {
             {
                 // The first row and column of the phase, and how many follow.
                 let (row, column) = (group * each * up + phase / up, phase % up);
-                let rows = each.min(here.rows.saturating_sub(row).div_ceil(up));
-                let count = here.columns.saturating_sub(column).div_ceil(up);
+                let rows = each.min(region.rows.saturating_sub(row).div_ceil(up));
+                let count = region.columns.saturating_sub(column).div_ceil(up);
                 if rows == 0 || count == 0 {
                     continue;
                 }
                 let mask = self.epilogue.rectifier.map(|rectifier| {
                     let layout = rectifier.images.layout;
-                    let first = layout.index(here.sample, here.row + row, here.column + column);
+                    let first = layout.index(region.sample, region.row + row, region.column + column);
                     (
                         &rectifier.images.values[first..],
                         [up * layout.row_stride(), up * layout.pixel_stride()],
@@ -392,7 +392,7 @@ impl Strip<'_> {
 
     /// What is wanted after the product: the rows of the output and of the mask, and of the source for the
     /// next unit, which begins below this one.
-    fn prefetch(&self, here: Here, first: usize, groups: usize, to: &[f32]) -> [Prefetch; 3] {
+    fn prefetch(&self, region: OutputRegion, first: usize, groups: usize, to: &[f32]) -> [Prefetch; 3] {
         let (each, stride, up) = (self.winograd.rows(), self.winograd.stride(), self.winograd.up());
         let rows = |wanted: Prefetch, layout: &ImageLayout| Prefetch {
             outer: [up * layout.row_stride(), each * up * layout.row_stride()],
@@ -404,7 +404,7 @@ impl Strip<'_> {
         let by_block = |wanted| Prefetch { by_block: true, ..wanted };
         let output = by_block(rows(Prefetch::of(to, 0), self.layout));
         let mask = self.epilogue.rectifier.map_or(Prefetch::NOTHING, |Rectifier { images, .. }| {
-            let first = images.layout.index(here.sample, here.row, here.column);
+            let first = images.layout.index(region.sample, region.row, region.column);
             by_block(rows(Prefetch::of(images.values, first), images.layout))
         });
         let layout = self.source.layout;
@@ -424,7 +424,7 @@ impl Strip<'_> {
 
     fn product(
         &self,
-        here: Here,
+        region: OutputRegion,
         groups: usize,
         [sums, product]: [usize; 2],
         prefetch: [Prefetch; 3],
@@ -432,7 +432,7 @@ impl Strip<'_> {
         let Winograd { inputs, form, .. } = self.winograd;
         let outputs = self.winograd.padded_outputs();
         let (stride, up) = (self.winograd.stride(), self.winograd.up());
-        let positions = here.columns.div_ceil(up);
+        let positions = region.columns.div_ceil(up);
         let next_phase = sums / self.winograd.phases();
         let axis = |count, len| Axis { count, a: len * LANES, b: len, c: 0, mask: 0 };
         let terms = match form {

@@ -9,7 +9,7 @@ use ndarray::Array2;
 /// Subject coordinates are `[x, y]` in millimeters, x growing with the columns and y against the rows,
 /// with the subject's origin near the middle of the grid.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Frame {
+pub(crate) struct SubjectFrame {
     pub(crate) rows: usize,
     pub(crate) columns: usize,
     /// Pixel size in millimeters.
@@ -18,7 +18,7 @@ pub(crate) struct Frame {
     shift: [f64; 2],
 }
 
-impl Frame {
+impl SubjectFrame {
     /// The subject turned by `angle` (radians, counter-clockwise) about its origin, then moved by `shift`.
     pub(crate) fn new(size: [usize; 2], pixel: f64, angle: f64, shift: [f64; 2]) -> Self {
         Self { rows: size[0], columns: size[1], pixel, rotation: [angle.cos(), angle.sin()], shift }
@@ -44,14 +44,14 @@ impl Frame {
 /// Distances in millimeters to a union of strokes, negative inside, exact up to `reach` and `reach` beyond.
 #[derive(Clone, Debug)]
 pub(crate) struct DistanceField {
-    frame: Frame,
+    frame: SubjectFrame,
     reach: f64,
     values: Array2<f32>,
 }
 
 impl DistanceField {
     /// The field of nothing.
-    pub(crate) fn new(frame: Frame, reach: f64) -> Self {
+    pub(crate) fn new(frame: SubjectFrame, reach: f64) -> Self {
         Self { frame, reach, values: Array2::from_elem((frame.rows, frame.columns), reach as f32) }
     }
 
@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn a_place_and_its_pixel_agree() {
-        let frame = Frame::new([40, 51], 1.7, 0.3, [4.0, -2.5]);
+        let frame = SubjectFrame::new([40, 51], 1.7, 0.3, [4.0, -2.5]);
         for (row, column) in [(0, 0), (39, 50), (7, 30)] {
             let [r, c] = frame.pixel_of(frame.place(row, column));
             assert!((r - row as f64).abs() < 1e-9 && (c - column as f64).abs() < 1e-9);
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_stroke_is_as_wide_as_asked() {
-        let frame = Frame::new([101, 101], 0.5, 0.0, [0.0, 0.0]);
+        let frame = SubjectFrame::new([101, 101], 0.5, 0.0, [0.0, 0.0]);
         let mut field = DistanceField::new(frame, 3.0);
         field.stroke(&[[-10.0, 0.0, 2.0], [10.0, 0.0, 2.0]]);
         let inside: f64 = field.values().iter().map(|&d| coverage(f64::from(d), 0.5) * 0.25).sum();
@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn a_stroke_beside_the_grid_changes_nothing() {
-        let frame = Frame::new([16, 16], 1.0, 0.0, [0.0, 0.0]);
+        let frame = SubjectFrame::new([16, 16], 1.0, 0.0, [0.0, 0.0]);
         let mut field = DistanceField::new(frame, 2.0);
         field.stroke(&[[-100.0, 80.0, 2.0], [-90.0, 90.0, 2.0]]);
         field.stroke(&[[0.0, 0.0, -1.0], [1.0, 0.0, -0.5]]);

@@ -9,7 +9,7 @@ use super::contrast::Brightness;
 use super::outline::{Outline, Vault};
 use super::tissue::Tissue;
 use crate::acquisition::{add_bias, add_rician_noise};
-use crate::canvas::{DistanceField, Frame, coverage};
+use crate::canvas::{DistanceField, SubjectFrame, coverage};
 use crate::phantom::PhantomSlice;
 
 /// Pixel size in millimeters.
@@ -21,7 +21,7 @@ pub(super) fn pixel(config: &BrainConfig) -> f64 {
 pub(super) fn slice(config: &BrainConfig, anatomy: &Anatomy, seed: u64, height: f64) -> PhantomSlice {
     let pixel = pixel(config);
     let [rows, columns] = config.size;
-    let frame = Frame::new(config.size, pixel, anatomy.angle, anatomy.shift);
+    let frame = SubjectFrame::new(config.size, pixel, anatomy.angle, anatomy.shift);
     let outline = anatomy.outline(height);
     let mut fields = Fields {
         sulci: DistanceField::new(frame, anatomy.cortex + 2.0 * pixel),

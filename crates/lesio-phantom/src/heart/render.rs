@@ -8,7 +8,7 @@ use super::config::HeartConfig;
 use super::part::HeartPart;
 use super::phase::CardiacPhase;
 use crate::acquisition::{add_bias, add_rician_noise};
-use crate::canvas::{Frame, coverage};
+use crate::canvas::{SubjectFrame, coverage};
 use crate::phantom::PhantomSlice;
 
 /// The slice of a subject in a phase at a level.
@@ -21,7 +21,7 @@ pub(super) fn slice(
 ) -> PhantomSlice {
     let [rows, columns] = config.size;
     let pixel = config.field_of_view / rows.min(columns) as f64;
-    let frame = Frame::new(config.size, pixel, anatomy.angle, anatomy.shift);
+    let frame = SubjectFrame::new(config.size, pixel, anatomy.angle, anatomy.shift);
     let section = anatomy.section(phase, level);
     let body = Body::new(seed, level);
     let height = 81.0 * level;

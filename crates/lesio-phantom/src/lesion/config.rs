@@ -1,9 +1,6 @@
 //! The configuration of lesions.
 
-use std::fmt;
-use std::str::FromStr;
-
-use lesio_settings::{SettingError, field_defaults, in_range, setters};
+use lesio_settings::{SettingError, field_defaults, in_range, named, setters};
 use serde::{Deserialize, Serialize};
 
 /// How a lesion differs from the tissue around it.
@@ -38,17 +35,6 @@ pub enum LesionKind {
 }
 
 impl LesionKind {
-    /// All kinds, in the order of their declaration.
-    pub const ALL: [Self; 7] = [
-        Self::Bright,
-        Self::Dark,
-        Self::Displaced,
-        Self::Textured,
-        Self::Missing,
-        Self::Misplaced,
-        Self::Foreign,
-    ];
-
     /// A contrast at which lesions of the kind are faint, and one at which they are plain, in the images of
     /// [`BrainPhantom`](crate::BrainPhantom) and in T1-weighted images of heads.
     #[must_use]
@@ -77,32 +63,15 @@ impl LesionKind {
     }
 }
 
-impl fmt::Display for LesionKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Bright => "bright",
-            Self::Dark => "dark",
-            Self::Displaced => "displaced",
-            Self::Textured => "textured",
-            Self::Missing => "missing",
-            Self::Misplaced => "misplaced",
-            Self::Foreign => "foreign",
-        })
-    }
-}
-
-impl FromStr for LesionKind {
-    type Err = SettingError;
-
-    /// The names that [`LesionKind::ALL`] have in files.
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let names = || Self::ALL.map(|kind| kind.to_string()).join(", ");
-        Self::ALL
-            .into_iter()
-            .find(|kind| kind.to_string() == text)
-            .ok_or_else(|| SettingError::new("kind", text, format!("one of {}", names())))
-    }
-}
+named!(LesionKind, "kind of lesion", {
+    "bright" => Self::Bright,
+    "dark" => Self::Dark,
+    "displaced" => Self::Displaced,
+    "textured" => Self::Textured,
+    "missing" => Self::Missing,
+    "misplaced" => Self::Misplaced,
+    "foreign" => Self::Foreign,
+});
 
 /// Voxels chosen by their label.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
