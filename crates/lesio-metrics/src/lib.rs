@@ -103,7 +103,7 @@ pub use lesions::{LesionCounts, LesionMatching, OverlapRule};
 pub use patient_regions::{PatientRegions, RankedPatientRegions};
 pub use patients::{PatientPixels, RankedPatients};
 pub use ranking::{CeilDice, PixelCurve, RankedPixels, auroc, average_precision};
-pub use region::{RankedRegions, RegionCurve, RegionOverlapCurve, RegionOverlapPoint};
+pub use region::{RankedRegions, RegionCurve};
 pub use regression::{BinScores, RegressionScores, regression_by_true_value};
 pub use replicates::PixelReplicates;
 pub use scratch::{Moved, Scratch};

@@ -4,13 +4,11 @@ use lesio_grid::Connectivity;
 use lesio_settings::require;
 use ndarray::{ArrayView, Dimension, Zip};
 use rayon::prelude::*;
-use serde::Serialize;
 
 use crate::error::{MetricError, same_shape};
 use crate::keys;
 use crate::sum::Sum;
 use crate::sweep::retreat;
-use crate::thinning::{Thinned, Vertex};
 use crate::volumes::{Regions, volume};
 
 /// Images or volumes collected for [`RankedRegions`].
@@ -93,25 +91,6 @@ pub struct RankedRegions {
     pixels: RegionKeys,
 }
 
-/// Per-region overlap over the false positive rate, thinned for drawing.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[non_exhaustive]
-pub struct RegionOverlapCurve {
-    /// From (0, 0) to (1, 1), to be joined by straight lines.
-    pub points: Vec<RegionOverlapPoint>,
-}
-
-/// One point of a [`RegionOverlapCurve`].
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct RegionOverlapPoint {
-    /// Pixels are positive when their score is `>=` this; `None` at (0, 0).
-    pub threshold: Option<f32>,
-    /// Fraction of all negative pixels that are positive at the threshold.
-    pub false_positive_rate: f64,
-    /// Mean over all regions of the fraction of the region that is.
-    pub overlap: f64,
-}
-
 impl RankedRegions {
     /// Takes sorted pixels.
     pub(crate) fn new(pixels: RegionKeys) -> Result<Self, MetricError> {
@@ -145,34 +124,6 @@ impl RankedRegions {
     pub(crate) fn pixels(&self) -> &RegionKeys {
         &self.pixels
     }
-
-    /// The overlap curve in at most `max(points, 2)` points, spaced as those of a
-    /// [`RocCurve`](crate::RocCurve).
-    #[must_use]
-    pub fn curve(&self, points: usize) -> RegionOverlapCurve {
-        let (negatives, regions) = (self.pixels.negatives.len() as f64, self.pixels.regions as f64);
-        let mut thinned = Thinned::new(points);
-        let vertex = |key: u32, count: u64, overlap: f64| Vertex {
-            threshold: Some(keys::score(key)),
-            x: count as f64 / negatives,
-            y: (overlap / regions).min(1.0),
-        };
-        let mut last = (0, 0.0);
-        for step in self.pixels.steps() {
-            if let Some(&lowest_above) =
-                self.pixels.negatives.get(self.pixels.negatives.len() - step.negatives_above as usize)
-            {
-                thinned.offer(vertex(lowest_above, step.negatives_above, last.1));
-            }
-            last = (step.key, step.overlap);
-            thinned.offer(vertex(step.key, step.negatives, step.overlap));
-        }
-        let lowest = self.pixels.negatives.first().map_or(last.0, |&negative| negative.min(last.0));
-        let end = Vertex { threshold: Some(keys::score(lowest)), x: 1.0, y: 1.0 };
-        let point =
-            |Vertex { threshold, x, y }| RegionOverlapPoint { threshold, false_positive_rate: x, overlap: y };
-        RegionOverlapCurve { points: thinned.finish(end).into_iter().map(point).collect() }
-    }
 }
 
 /// Pixels as the sweep needs them.
@@ -186,7 +137,6 @@ pub(crate) struct RegionKeys {
 
 /// The threshold has come down to one score that positives hold.
 pub(crate) struct RegionStep {
-    pub(crate) key: u32,
     /// Negatives with higher scores.
     pub(crate) negatives_above: u64,
     /// Negatives at or above this score.
@@ -270,7 +220,7 @@ impl RegionKeys {
             let negatives_above = (negatives.len() - n) as u64;
             n = retreat(negatives, n, |k| k == key);
             let negatives = (negatives.len() - n) as u64;
-            Some(RegionStep { key, negatives_above, negatives, overlap: overlap.value() })
+            Some(RegionStep { negatives_above, negatives, overlap: overlap.value() })
         })
     }
 }
@@ -351,9 +301,6 @@ mod tests {
         for limit in [0.05, 0.3, 1.0] {
             assert!((ranked.aupro(limit).unwrap() - (0.5 + limit / 4.0)).abs() < 1e-15);
         }
-        let points: Vec<_> =
-            ranked.curve(9).points.iter().map(|p| (p.false_positive_rate, p.overlap)).collect();
-        assert_eq!(points, [(0.0, 0.0), (0.0, 0.5), (1.0, 1.0)]);
     }
 
     #[test]

@@ -55,7 +55,7 @@ pub struct RiskCoverage {
     pub risk: Vec<f64>,
     /// Area under the curve: the mean of `risk`. Lower is better.
     pub area: f64,
-    /// The least area that any confidence could reach on these losses.
+    /// The least area that any confidence could reach on these losses, that of a confidence that orders them.
     pub ideal_area: f64,
 }
 
@@ -94,12 +94,6 @@ impl RiskCoverage {
             risk,
         })
     }
-
-    /// Area beyond the ideal one; 0 when confidence orders the losses.
-    #[must_use]
-    pub fn excess_area(&self) -> f64 {
-        (self.area - self.ideal_area).max(0.0)
-    }
 }
 
 fn running_means(values: &[f64]) -> Vec<f64> {
@@ -122,9 +116,9 @@ mod tests {
         assert_eq!(curve.coverage, [0.25, 0.5, 0.75, 1.0]);
         let expected = [0.0, 0.1, 0.4 / 3.0, 0.2];
         assert!(curve.risk.iter().zip(expected).all(|(r, e)| (r - e).abs() < 1e-12));
-        assert!(curve.excess_area() < 1e-12);
+        assert!(curve.area - curve.ideal_area < 1e-12);
         let worst = RiskCoverage::new(&[0.4, 0.0, 0.2, 0.2], &[0.9, 0.1, 0.5, 0.5]).unwrap();
-        assert!(worst.excess_area() > 0.1);
+        assert!(worst.area - worst.ideal_area > 0.1);
         // A confidence that tells nothing keeps the mean loss throughout.
         let flat = RiskCoverage::new(&[0.4, 0.0, 0.2, 0.2], &[0.5; 4]).unwrap();
         assert!(flat.risk.iter().all(|r| (r - 0.2).abs() < 1e-12));

@@ -248,6 +248,24 @@ impl Picture {
         Ok(self)
     }
 
+    /// Writes a short text into the upper left corner and another into the upper right one, such as the sides of a
+    /// subject: white with a black rim, legible on dark and bright pixels. Parts outside the picture are cut off.
+    #[must_use]
+    pub fn with_sides(mut self, left: &str, right: &str) -> Self {
+        // Larger pictures are viewed from farther away, so their text is larger, as in a montage.
+        let size = if self.width > 256 { 2 } else { 1 };
+        let margin = 3 * size;
+        let last = self.width.saturating_sub(margin + size * font::text_width(right));
+        for (text, column) in [(left, margin), (right, last)] {
+            for (y, x) in font::inked_pixels(text) {
+                let corner = [margin + y * size, column + x * size].map(|place| place.saturating_sub(size));
+                self.fill(corner, [3 * size; 2], Rgb([0; 3]));
+            }
+            self.write_text(text, [margin, column], size, Rgb([255; 3]));
+        }
+        self
+    }
+
     /// The picture as a PNG file: eight bits, one channel if it is all gray, three otherwise.
     /// The same picture gives the same bytes.
     ///
@@ -406,6 +424,28 @@ mod tests {
         assert!(matches!(picture.clone().enlarged(usize::MAX), Err(PictureError::TooLarge { .. })));
         assert_eq!(picture.clone().enlarged(0).unwrap(), picture);
         assert!(Picture::filled(usize::MAX, 2, Rgb([0; 3])).is_err());
+    }
+
+    #[test]
+    fn sides_are_written_into_the_upper_corners() {
+        for gray in [0, 255] {
+            let plain = Picture::filled(40, 60, Rgb([gray; 3])).unwrap();
+            let marked = plain.clone().with_sides("L", "R");
+            let ink = Some(Rgb([255; 3]));
+            // The stems of both letters, each with its rim.
+            for (column, rim) in [(3, 2), (60 - 3 - 5, 60 - 3 - 6)] {
+                assert!((3..9).all(|row| marked.pixel(row, column) == ink), "{gray}");
+                assert!((2..10).all(|row| marked.pixel(row, rim) == Some(Rgb([0; 3]))), "{gray}");
+            }
+            let changed = |columns: std::ops::Range<usize>| {
+                columns
+                    .flat_map(|column| (0..40).map(move |row| (row, column)))
+                    .any(|(row, column)| marked.pixel(row, column) != plain.pixel(row, column))
+            };
+            assert!(changed(0..10) && changed(50..60) && !changed(10..50), "{gray}");
+        }
+        let tiny = Picture::filled(2, 1, Rgb([9; 3])).unwrap().with_sides("L", "R");
+        assert_eq!((tiny.height(), tiny.width()), (2, 1));
     }
 
     #[test]

@@ -143,6 +143,21 @@ fn words_fit_what_is_shown() {
 }
 
 #[test]
+fn a_page_knows_which_side_is_left() {
+    let mut page = case("x");
+    for known in [false, true] {
+        page.left_to_right = known;
+        let (html, data) = parts(&page.to_html().unwrap());
+        assert_eq!(data["left_to_right"], known);
+        // Both letters are hidden until the script has read the data.
+        for letter in ["L", "R"] {
+            let edge = format!("<span class=\"edge\" aria-hidden=\"true\" hidden>{letter}</span>");
+            assert!(html.contains(&edge), "{letter}");
+        }
+    }
+}
+
+#[test]
 fn same_page_same_bytes() {
     assert_eq!(cohort("x").to_html().unwrap(), cohort("x").to_html().unwrap());
     assert_eq!(case("x").to_html().unwrap(), case("x").to_html().unwrap());

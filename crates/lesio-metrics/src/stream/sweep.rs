@@ -104,7 +104,6 @@ impl Sweep {
             self.roc.add(&self.step, self.lowest_above);
             self.precision_recall.add(&self.step);
             self.area.add(&RegionStep {
-                key,
                 negatives_above: self.step.negatives_above,
                 negatives: self.step.false_positives(),
                 overlap: self.overlap.value(),

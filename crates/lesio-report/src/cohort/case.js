@@ -191,7 +191,8 @@ function update() {
   find("opacity-text").textContent = Math.round(100 * state.opacity) + " %";
   find("reset").disabled = own.levels.threshold === null || is;
   const what = data.is_picture ? "The image" : `Slice ${state.slice}`;
-  canvas.setAttribute("aria-label", `${what} with the map of ${own.name}`);
+  const side = data.left_to_right ? "; its left is the subject\u2019s left" : "";
+  canvas.setAttribute("aria-label", `${what} with the map of ${own.name}${side}`);
   draw();
 }
 
@@ -327,8 +328,11 @@ async function start() {
   find("slice").max = slices - 1;
   find("view").tabIndex = slices === 1 ? -1 : 0;
   find("view").setAttribute("aria-label", data.is_picture ? "Image" : "Slices");
-  find("keys").textContent = slices === 1 ? ""
+  for (const side of document.querySelectorAll(".edge")) side.hidden = !data.left_to_right;
+  const keys = slices === 1 ? ""
     : "Change the slice with the mouse wheel over it, or with the arrow keys, Page Up, Page Down, Home and End while it has the focus.";
+  const sides = data.left_to_right ? "The left (L) of a slice is the subject\u2019s left." : "";
+  find("keys").textContent = [keys, sides].filter(Boolean).join(" ");
   listen();
   // The first slice shown is that of the highest score.
   const { pixels } = data.maps[0].sheet;

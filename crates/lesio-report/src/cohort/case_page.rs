@@ -61,6 +61,8 @@ pub struct CasePage {
     pub aspect: f64,
     /// The size of a voxel in millilitres; `None` of pictures.
     pub voxel_ml: Option<f64>,
+    /// Whether columns run from the subject's left to the right: the page then marks both sides. Default false.
+    pub left_to_right: bool,
     /// Files of the case, by what they are.
     pub files: Vec<(String, Link)>,
 }
@@ -147,6 +149,7 @@ struct Data<'a> {
     reduction: usize,
     aspect: f64,
     voxel_ml: Option<f64>,
+    left_to_right: bool,
     images: Vec<ImageData<'a>>,
     maps: &'a [CaseMap],
     /// The colors of maps, from low to high.
@@ -185,6 +188,7 @@ impl CasePage {
             reduction: 1,
             aspect: 1.0,
             voxel_ml: None,
+            left_to_right: false,
             files: Vec::new(),
         }
     }
@@ -202,6 +206,7 @@ impl CasePage {
             reduction: self.reduction.max(1),
             aspect: self.aspect,
             voxel_ml: self.voxel_ml,
+            left_to_right: self.left_to_right,
             images: self
                 .images
                 .iter()

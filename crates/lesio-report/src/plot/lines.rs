@@ -184,15 +184,6 @@ impl LinePlot {
         plot.horizontal(prevalence, "chance (prevalence)")
     }
 
-    /// For curves of the overlap with the true regions over the false-positive rate, up to a rate of `limit`
-    /// (0.3 is usual; Bergmann et al. 2021). A limit that is not a positive number means 1.
-    #[must_use]
-    pub fn region_overlap(title: impl Into<String>, limit: f64) -> Self {
-        let mut plot = Self::new(title, "false-positive rate", "mean overlap of regions").unit_square();
-        plot.x.range = Scale::new(0.0, limit).ok().or_else(unit);
-        plot
-    }
-
     /// For curves over the epochs of a training.
     #[must_use]
     pub fn training(title: impl Into<String>, value_label: impl Into<String>) -> Self {

@@ -1,6 +1,6 @@
 //! Curves of the metrics in lesio-metrics.
 
-use lesio_metrics::{CurveBand, PrecisionRecallCurve, RegionOverlapCurve, RiskCoverage, RocCurve};
+use lesio_metrics::{CurveBand, PrecisionRecallCurve, RiskCoverage, RocCurve};
 
 use super::lines::{Band, Curve};
 
@@ -19,12 +19,6 @@ impl Curve {
         let start = curve.points.first().map(|point| (0.0, point.precision));
         let points = curve.points.iter().map(|point| (point.recall, point.precision));
         Self::through(name, start.into_iter().chain(points))
-    }
-
-    /// Overlap with the true regions, for [`LinePlot::region_overlap`](crate::LinePlot::region_overlap).
-    #[must_use]
-    pub fn region_overlap(name: impl Into<String>, curve: &RegionOverlapCurve) -> Self {
-        Self::through(name, curve.points.iter().map(|point| (point.false_positive_rate, point.overlap)))
     }
 
     /// Risk over coverage, for [`LinePlot::risk_coverage`](crate::LinePlot::risk_coverage).
