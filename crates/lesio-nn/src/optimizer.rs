@@ -135,6 +135,8 @@ impl AdamConfig {
 
 #[cfg(test)]
 mod tests {
+    use lesio_settings::mutation::refusals;
+
     use super::*;
 
     #[test]
@@ -149,31 +151,18 @@ mod tests {
 
     #[test]
     fn settings_that_cannot_be_are_named() {
-        assert_eq!(AdamConfig::default().validate(), Ok(()));
-        let set = |change: fn(&mut AdamConfig, f64), value: f64| {
-            let mut config = AdamConfig::default();
-            change(&mut config, value);
-            config.validate().unwrap_err().setting
-        };
-        type Change = fn(&mut AdamConfig, f64);
-        let settings: [(&str, Change); 7] = [
-            ("rate", |config, value| config.rate = value),
-            ("beta1", |config, value| config.beta1 = value),
-            ("beta2", |config, value| config.beta2 = value),
-            ("epsilon", |config, value| config.epsilon = value),
-            ("weight_decay", |config, value| config.weight_decay = value),
-            ("clip_norm", |config, value| config.clip_norm = Some(value)),
-            ("schedule.cosine.floor", |config, floor| config.schedule = Schedule::Cosine { floor }),
-        ];
-        for (name, change) in settings {
-            for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1.0, 1e18] {
-                assert_eq!(set(change, value), name, "{value}");
-            }
-        }
-        assert_eq!(set(settings[0].1, 0.0), "rate");
-        assert_eq!(set(settings[2].1, 1.0), "beta2");
-        let config = AdamConfig { warm_up: u64::MAX, ..AdamConfig::default() };
-        assert_eq!(config.validate().unwrap_err().setting, "warm_up");
+        let (valid, check) = (AdamConfig::default, AdamConfig::validate);
+        let refused = refusals(valid(), check, [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1.0, 1e18]);
+        refused("rate", |config, value| config.rate = value);
+        refused("beta1", |config, value| config.beta1 = value);
+        refused("beta2", |config, value| config.beta2 = value);
+        refused("epsilon", |config, value| config.epsilon = value);
+        refused("weight_decay", |config, value| config.weight_decay = value);
+        refused("clip_norm", |config, value| config.clip_norm = Some(value));
+        refused("schedule.cosine.floor", |config, floor| config.schedule = Schedule::Cosine { floor });
+        refusals(valid(), check, [0.0])("rate", |config, value| config.rate = value);
+        refusals(valid(), check, [1.0])("beta2", |config, value| config.beta2 = value);
+        refusals(valid(), check, [u64::MAX])("warm_up", |config, value| config.warm_up = value);
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub enum LoadError {
         path: PathBuf,
         /// The kind and version in the file.
         found: String,
-        /// The expected kind and version.
+        /// The expected kind and version; of a file of another version also what to do.
         expected: String,
     },
     /// The configuration in the file cannot be parsed.
@@ -98,6 +98,9 @@ pub enum LoadError {
         /// The mismatch.
         source: crate::parameters::ParameterError,
     },
+    /// A setting of the caller that is invalid for every file.
+    #[error(transparent)]
+    Setting(lesio_settings::SettingError),
     /// The configuration is invalid.
     #[error("the configuration in {path:?} is invalid: {reason}")]
     Refused {

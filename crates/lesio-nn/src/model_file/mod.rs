@@ -4,6 +4,7 @@ mod error;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read};
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use lesio_files::{Disk, Existing, FileSystem};
@@ -168,9 +169,23 @@ pub fn load<T: DeserializeOwned>(
     version: u32,
     limit: u64,
 ) -> Result<(ParameterSet, T), LoadError> {
+    let (_, parameters, document) = load_versions(path, kind, version..=version, limit)?;
+    Ok((parameters, document))
+}
+
+/// Like [`load`], of a kind of which several versions are read. Also returns the version of the file.
+///
+/// # Errors
+/// Those of [`load`].
+pub fn load_versions<T: DeserializeOwned>(
+    path: impl AsRef<Path>,
+    kind: &str,
+    versions: RangeInclusive<u32>,
+    limit: u64,
+) -> Result<(u32, ParameterSet, T), LoadError> {
     let path = path.as_ref();
     let (mut file, length) = open(path, limit)?;
-    decode_from(path, &mut file, length, kind, version)
+    decode_from(path, &mut file, length, kind, versions)
 }
 
 fn open(path: &Path, limit: u64) -> Result<(io::BufReader<std::fs::File>, u64), LoadError> {
@@ -187,7 +202,9 @@ pub(crate) fn decode<T: DeserializeOwned>(
     kind: &str,
     version: u32,
 ) -> Result<(ParameterSet, T), LoadError> {
-    decode_from(path, &mut &*content, content.len() as u64, kind, version)
+    let versions = version..=version;
+    let (_, parameters, document) = decode_from(path, &mut &*content, content.len() as u64, kind, versions)?;
+    Ok((parameters, document))
 }
 
 fn decode_from<T: DeserializeOwned>(
@@ -195,17 +212,26 @@ fn decode_from<T: DeserializeOwned>(
     content: &mut impl Read,
     length: u64,
     kind: &str,
-    version: u32,
-) -> Result<(ParameterSet, T), LoadError> {
+    versions: RangeInclusive<u32>,
+) -> Result<(u32, ParameterSet, T), LoadError> {
     let Header { tensors, envelope } = Header::read(path, content, length)?;
+    let version = envelope.version;
+    let (oldest, newest) = (*versions.start(), *versions.end());
+    let advice = match envelope.kind == kind {
+        true if version < oldest => "; an earlier lesio wrote it: train it again with this version",
+        true if version > newest => "; a newer lesio wrote it: update lesio",
+        _ => "",
+    };
+    let accepted =
+        if oldest == newest { format!("version {newest}") } else { format!("versions {oldest} to {newest}") };
     let wrong_kind = |found: String| LoadError::Kind {
         path: path.to_owned(),
         found,
-        expected: format!("{kind} of version {version}"),
+        expected: format!("{kind} of {accepted}{advice}"),
     };
     // The kind is checked first: the document of another kind could not be parsed.
-    if (envelope.kind.as_str(), envelope.version) != (kind, version) {
-        return Err(wrong_kind(format!("{} of version {}", envelope.kind.escape_debug(), envelope.version)));
+    if envelope.kind != kind || !versions.contains(&version) {
+        return Err(wrong_kind(format!("{} of version {version}", envelope.kind.escape_debug())));
     }
     if let Some(Tensor { name, kind, .. }) = tensors.iter().find(|tensor| tensor.kind != Dtype::F32) {
         return Err(LoadError::Type {
@@ -237,7 +263,7 @@ fn decode_from<T: DeserializeOwned>(
         })?;
         parameters.insert(name, parameter);
     }
-    Ok((parameters, parsed(path, &envelope.document)?))
+    Ok((version, parameters, parsed(path, &envelope.document)?))
 }
 
 /// Parses a document, none of whose settings may be ignored.
@@ -420,6 +446,40 @@ mod tests {
     }
 
     #[test]
+    fn versions_that_are_not_read_come_with_advice() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m");
+        let read = |version: u32, versions| {
+            save(&path, "a test", version, &set(), &0).unwrap();
+            load_versions::<i32>(&path, "a test", versions, DEFAULT_LIMIT)
+        };
+        for version in 2..=4 {
+            assert_eq!(read(version, 2..=4).unwrap(), (version, set(), 0));
+        }
+        let said = |version, versions| read(version, versions).unwrap_err().to_string();
+        for (error, expected) in [
+            (
+                said(1, 2..=4),
+                "a test of version 1, expected a test of versions 2 to 4; an earlier lesio wrote it: train it again \
+                 with this version",
+            ),
+            (
+                said(5, 2..=4),
+                "a test of version 5, expected a test of versions 2 to 4; a newer lesio wrote it: update lesio",
+            ),
+            (
+                said(5, 4..=4),
+                "a test of version 5, expected a test of version 4; a newer lesio wrote it: update lesio",
+            ),
+        ] {
+            assert!(error.ends_with(&format!("holds {expected}")), "{error}");
+        }
+        // The version of another kind says nothing.
+        let other = load::<i32>(&path, "a model", 1, DEFAULT_LIMIT).unwrap_err().to_string();
+        assert!(other.ends_with("holds a test of version 5, expected a model of version 1"), "{other}");
+    }
+
+    #[test]
     fn unknown_settings_are_refused_by_name() {
         #[derive(serde::Deserialize, Debug)]
         #[expect(dead_code, reason = "only read")]
@@ -510,7 +570,8 @@ mod tests {
         let header = good.len() - 4 * 60_007;
         let refused = |content: &[u8], length: usize, kind: &str, most: usize| {
             let mut counted = Counted(content, 0);
-            let error = decode_from::<i32>(Path::new("m"), &mut counted, length as u64, kind, 1).unwrap_err();
+            let error =
+                decode_from::<i32>(Path::new("m"), &mut counted, length as u64, kind, 1..=1).unwrap_err();
             assert!(counted.1 <= most, "{error}: {} bytes are read, expected {most}", counted.1);
             error
         };

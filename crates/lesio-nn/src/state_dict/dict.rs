@@ -1,6 +1,7 @@
 //! Parameters under the names of another program.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use super::error::StateDictError;
 use crate::network::Network;
@@ -8,9 +9,10 @@ use crate::parameters::{Parameter, ParameterSet};
 
 /// Parameters as another program saved them, with the names of that program.
 ///
-/// Read from a safetensors file, or with the feature `candle` from a PyTorch `state_dict` (`.pth`, `.pt`, in the zip format).
+/// Read from a safetensors file, or from a PyTorch `state_dict` or checkpoint (`.pth`, `.pt`, in the zip format).
 /// [`StateDict::parameters`] renames them for lesio's networks. The layouts of weights are those of PyTorch (see
-/// [`Layer`](crate::Layer)), so only names and rows have to be mapped.
+/// [`Layer`](crate::Layer)), so only names and rows have to be mapped. Two dicts are equal if their tensors are,
+/// whatever files they are from.
 ///
 /// ```
 /// use lesio_nn::{Bias, Layer, NameMap, NetworkBuilder, Shape, StateDict};
@@ -32,9 +34,18 @@ use crate::parameters::{Parameter, ParameterSet};
 /// assert_eq!(parameters.get("log_variance.weight").map(|p| p.values()), Some(&[3.0, 4.0][..]));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct StateDict {
     tensors: BTreeMap<String, Parameter>,
+    /// The types of the tensors that hold no floats.
+    others: BTreeMap<String, String>,
+    path: Option<PathBuf>,
+}
+
+impl PartialEq for StateDict {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.tensors, &self.others) == (&other.tensors, &other.others)
+    }
 }
 
 /// The correspondence between the parameters of a network and those of another program.
@@ -82,9 +93,7 @@ impl StateDict {
         if let Some((index, &value)) = values.iter().enumerate().find(|(_, value)| !value.is_finite()) {
             return Err(StateDictError::NonFinite { name, index, value });
         }
-        if self.tensors.contains_key(&name) {
-            return Err(StateDictError::Repeated { what: "the parameters hold", name });
-        }
+        self.check_new(&name)?;
         let found = values.len();
         match Parameter::new(shape.clone(), values) {
             Some(parameter) => {
@@ -95,33 +104,89 @@ impl StateDict {
         }
     }
 
-    /// The names and shapes, in the order of the names.
+    /// Notes a tensor of a type that is no float.
+    pub(super) fn insert_other(&mut self, name: &str, kind: &str) -> Result<(), StateDictError> {
+        self.check_new(name)?;
+        self.others.insert(name.to_owned(), kind.to_owned());
+        Ok(())
+    }
+
+    fn check_new(&self, name: &str) -> Result<(), StateDictError> {
+        if self.tensors.contains_key(name) || self.others.contains_key(name) {
+            return Err(StateDictError::Repeated { what: "the parameters hold", name: name.to_owned() });
+        }
+        Ok(())
+    }
+
+    pub(super) fn set_path(&mut self, path: &Path) {
+        self.path = Some(path.to_owned());
+    }
+
+    /// The file that was read, if it was a file.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    /// The type of a tensor that holds no floats, such as `I64`. Its numbers are not kept.
+    #[must_use]
+    pub fn other_type(&self, name: &str) -> Option<&str> {
+        self.others.get(name).map(String::as_str)
+    }
+
+    /// The prefixes, up to a dot, that all names share: the empty one, then longer and longer ones. PyTorch's
+    /// `DataParallel` puts `module.` before all names, and other programs put the name of a field.
+    #[must_use]
+    pub fn prefixes(&self) -> Vec<&str> {
+        // Names are sorted: what the first and the last one share, all share.
+        let first = self.tensors.first_key_value().map_or("", |(name, _)| name.as_str());
+        let last = self.tensors.last_key_value().map_or("", |(name, _)| name.as_str());
+        let shared = first.bytes().zip(last.bytes()).take_while(|(a, b)| a == b).count();
+        let dots = first.match_indices('.').map(|(dot, _)| dot + 1).filter(|&end| end <= shared);
+        std::iter::once("").chain(dots.map(|end| &first[..end])).collect()
+    }
+
+    /// The names and shapes of the tensors of floats, in the order of the names.
     pub fn names(&self) -> impl Iterator<Item = (&str, &[usize])> {
         self.tensors.iter().map(|(name, parameter)| (name.as_str(), parameter.shape()))
     }
 
-    /// The parameter of a name.
+    /// The parameter of a name, if it holds floats.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Parameter> {
         self.tensors.get(name)
     }
 
-    /// The parameters of networks, under the names of the networks.
+    /// The parameters of networks, under the names of the networks. If all names of the dict share a prefix such as
+    /// `module.` and more names fit without it, it is left out. Tensors without floats, such as counters, may be left
+    /// over.
     ///
     /// # Errors
     /// [`StateDictError::Repeated`] for a name that is mapped twice; [`StateDictError::Names`] with all names that are
-    /// missing or unexpected; [`StateDictError::Shape`], and [`StateDictError::Rows`] where rows were selected.
+    /// missing or unexpected; [`StateDictError::Shape`], and [`StateDictError::Rows`] where rows were selected;
+    /// [`StateDictError::Type`] for a tensor without floats that a network needs.
     pub fn parameters(&self, networks: &[&Network], map: &NameMap) -> Result<ParameterSet, StateDictError> {
         if let Some(name) = map.repeated.first() {
             return Err(StateDictError::Repeated { what: "the map names", name: name.clone() });
         }
-        let mut used: BTreeSet<&str> = map.ignored.iter().map(String::as_str).collect();
+        let needed: Vec<_> = networks.iter().flat_map(|network| network.parameters()).collect();
+        let sources: Vec<Source> = needed.iter().map(|spec| map.source(&spec.name)).collect();
+        let count = |prefix: &&str| {
+            sources.iter().filter(|own| self.tensors.contains_key(&format!("{prefix}{}", own.theirs))).count()
+        };
+        // Of equally good ones the last, which is the shortest.
+        let prefix = self.prefixes().into_iter().rev().max_by_key(count).unwrap_or_default();
+        let mut used = BTreeSet::new();
         let (mut found, mut missing) = (ParameterSet::new(), Vec::new());
         let mut unlike = None;
-        for spec in networks.iter().flat_map(|network| network.parameters()) {
-            let Source { theirs, rows } = map.source(&spec.name);
+        for (spec, Source { theirs, rows }) in needed.into_iter().zip(sources) {
+            let theirs = format!("{prefix}{theirs}");
             let Some((name, parameter)) = self.tensors.get_key_value(&theirs) else {
-                missing.push(theirs);
+                if let Some(found) = self.others.get(&theirs) {
+                    unlike = unlike.or(Some(StateDictError::Type { name: theirs, found: found.clone() }));
+                } else if !missing.contains(&theirs) {
+                    missing.push(theirs);
+                }
                 continue;
             };
             used.insert(name);
@@ -143,8 +208,12 @@ impl StateDict {
             }
             found.insert(spec.name, taken);
         }
-        let unexpected: Vec<String> =
-            self.tensors.keys().filter(|name| !used.contains(name.as_str())).cloned().collect();
+        let is_ignored = |name: &str| {
+            let short = name.strip_prefix(prefix).unwrap_or(name);
+            map.ignored.contains(name) || map.ignored.contains(short)
+        };
+        let is_unexpected = |name: &&String| !used.contains(*name) && !is_ignored(name);
+        let unexpected: Vec<String> = self.tensors.keys().filter(is_unexpected).cloned().collect();
         if !(missing.is_empty() && unexpected.is_empty()) {
             return Err(StateDictError::Names { missing, unexpected });
         }
@@ -259,10 +328,50 @@ mod tests {
             }
             other => panic!("{other:?}"),
         }
+        // Two layers may read one, which is listed once.
+        let shared = NameMap::new().rows("a", "h", 0, 2).rows("a.b", "h", 1, 2).ignore("steps");
+        match theirs.parameters(&[&network()], &shared) {
+            Err(StateDictError::Names { missing, .. }) => assert_eq!(missing, ["h.weight", "h.bias"]),
+            other => panic!("{other:?}"),
+        }
         let theirs =
             dict(&[("a.weight", &[3, 2]), ("a.bias", &[2]), ("a.b.weight", &[2, 3]), ("a.b.bias", &[2])]);
         let error = theirs.parameters(&[&network()], &NameMap::new()).unwrap_err().to_string();
         assert!(error.contains("\"a.weight\" has shape [3, 2]") && error.contains("[2, 3]"), "{error}");
+    }
+
+    #[test]
+    fn a_prefix_of_all_names_is_left_out() {
+        let of = |prefix: &str, more: &str| {
+            let own = [("a.weight", 6), ("a.bias", 2), ("a.b.weight", 6), ("a.b.bias", 2)];
+            let mut all: Vec<_> = own
+                .into_iter()
+                .map(|(name, count)| (format!("{prefix}{name}"), vec![2, count / 2], vec![1.0; count]))
+                .collect();
+            all.iter_mut()
+                .filter(|(name, ..)| name.ends_with("bias"))
+                .for_each(|(_, shape, _)| *shape = vec![2]);
+            all.push((more.to_owned(), vec![1], vec![0.0]));
+            StateDict::new(all).unwrap()
+        };
+        let map = NameMap::new().ignore("steps");
+        for (prefix, more) in
+            [("", "steps"), ("module.", "module.steps"), ("module.net.", "module.net.steps")]
+        {
+            let dict = of(prefix, more);
+            assert_eq!(dict.prefixes().last(), Some(&prefix));
+            assert_eq!(dict.parameters(&[&network()], &map).unwrap().iter().count(), 4, "{prefix}");
+        }
+        // The ignored name may also be the whole one.
+        let whole = NameMap::new().ignore("module.steps");
+        assert!(of("module.", "module.steps").parameters(&[&network()], &whole).is_ok());
+        match of("module.", "steps").parameters(&[&network()], &map) {
+            Err(StateDictError::Names { missing, unexpected }) => {
+                assert_eq!((missing.len(), unexpected.len()), (4, 4));
+                assert_eq!(unexpected[0], "module.a.b.bias");
+            }
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]

@@ -26,22 +26,41 @@ pub enum StateDictError {
         source: SafeTensorError,
     },
     /// The file is not a PyTorch file in the zip format, or is damaged.
-    #[cfg(feature = "candle")]
-    #[error("{path:?} is not a PyTorch file in the zip format, or is damaged")]
+    #[error("{path:?} is not a PyTorch file in the zip format, or is damaged: {reason}")]
     Pickle {
         /// The file.
         path: PathBuf,
-        /// The error of the reader.
-        source: candle_core::Error,
+        /// What is wrong with it.
+        reason: String,
     },
-    /// A kind of file that this build does not support.
-    #[error("{path:?}: expected .safetensors{}", pytorch())]
+    /// A PyTorch file that holds no `state_dict`.
+    #[error("{path:?} holds no state_dict, but {found}")]
+    Contents {
+        /// The file.
+        path: PathBuf,
+        /// What it holds.
+        found: String,
+    },
+    /// A small PyTorch file of many numbers, since its tensors share memory.
+    #[error(
+        "the tensors in {path:?} have {found} numbers in all, expected at most {limit} in a file of this length"
+    )]
+    Large {
+        /// The file.
+        path: PathBuf,
+        /// The numbers of all tensors.
+        found: usize,
+        /// The maximum number.
+        limit: usize,
+    },
+    /// Another kind of file.
+    #[error("{path:?}: expected .safetensors, .pth or .pt")]
     Kind {
         /// The file.
         path: PathBuf,
     },
-    /// A parameter whose numbers are not floats.
-    #[error("parameter {name:?} holds {found}, expected floats of 16 (bfloat16), 32 or 64 bits")]
+    /// A parameter that a network needs and whose numbers are not floats.
+    #[error("parameter {name:?} holds {found}, expected floats of 16, 32 or 64 bits")]
     Type {
         /// The parameter.
         name: String,
@@ -117,10 +136,6 @@ pub enum StateDictError {
         /// The shape needed.
         expected: Vec<usize>,
     },
-}
-
-fn pytorch() -> &'static str {
-    if cfg!(feature = "candle") { ", .pth or .pt" } else { " (.pth and .pt need the feature candle)" }
 }
 
 fn listed(names: &[String]) -> String {
