@@ -60,7 +60,7 @@ impl Calibration {
 
     /// With the resolutions of the subjects, beyond which [`Localizer::score`](crate::Localizer::score) warns.
     #[must_use]
-    pub fn at(mut self, resolutions: ResolutionRange) -> Self {
+    pub fn with_resolutions(mut self, resolutions: ResolutionRange) -> Self {
         self.resolutions = resolutions;
         self
     }
@@ -75,7 +75,7 @@ impl Calibration {
     /// `None` for pictures, and if it is unknown. [`Localizer::score`](crate::Localizer::score) warns of volumes that cover
     /// much less or much more.
     #[must_use]
-    pub fn extending(mut self, extent: Option<f64>) -> Self {
+    pub fn with_extent(mut self, extent: Option<f64>) -> Self {
         self.extent = extent.filter(|extent| *extent > 0.0 && extent.is_finite());
         self
     }
@@ -90,7 +90,7 @@ impl Calibration {
     /// for pictures, and if they are unknown. [`Localizer::score`](crate::Localizer::score) warns of volumes with a much
     /// smaller or larger foreground, such as a strip of a head.
     #[must_use]
-    pub fn covering(mut self, footprint: Option<[f64; 2]>) -> Self {
+    pub fn with_footprint(mut self, footprint: Option<[f64; 2]>) -> Self {
         let known = |lengths: &[f64; 2]| lengths.iter().all(|length| *length > 0.0 && length.is_finite());
         self.footprint = footprint.filter(known);
         self

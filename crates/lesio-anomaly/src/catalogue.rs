@@ -258,12 +258,6 @@ impl PredictorName {
         self.needs() == Needs::ManyPasses
     }
 
-    /// Whether it needs a variational model.
-    #[must_use]
-    pub fn is_variational(self) -> bool {
-        matches!(self.needs(), Needs::Variational | Needs::ManyPasses)
-    }
-
     /// Whether a model supports it. An ensemble is supported by no model, but by a localizer that has one.
     #[must_use]
     pub fn is_served_by(self, model: &Model) -> bool {

@@ -93,14 +93,6 @@ impl DeclaredModel {
         }
     }
 
-    pub(crate) fn as_reconstructor(&self) -> &dyn Reconstructor {
-        match &self.kind {
-            Kind::Vae(vae) => &**vae,
-            Kind::Reconstructor(model) => &**model,
-            Kind::Segmenter(model) => &**model,
-        }
-    }
-
     pub(crate) fn reconstructor(&self) -> Arc<dyn Reconstructor> {
         match &self.kind {
             Kind::Vae(vae) => vae.clone(),

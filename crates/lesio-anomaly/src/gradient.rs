@@ -73,19 +73,11 @@ impl GradientConfig {
 }
 
 /// The absolute gradient of a [`Target`] at the posterior's mean; channels are averaged.
+#[derive(Debug)]
 pub struct GradientPredictor {
     model: Arc<dyn VariationalModel>,
     target: Target,
     config: GradientConfig,
-}
-
-impl std::fmt::Debug for GradientPredictor {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("GradientPredictor")
-            .field("target", &self.target)
-            .field("config", &self.config)
-            .finish_non_exhaustive()
-    }
 }
 
 impl GradientPredictor {

@@ -38,7 +38,8 @@ pub enum Incomparable {
     /// It has no score: it has no foreground, or so little that filters and the network's grid leave nothing of it.
     /// Also for a map that was changed to hold NaN.
     NoScore,
-    /// The normal subjects have another resolution, or another extent through the slices.
+    /// The normal subjects are not comparable, by their kind, resolution, extent or foreground, or the values of the scan
+    /// lie outside the range of the model's images.
     Calibration(CalibrationDoubt),
 }
 

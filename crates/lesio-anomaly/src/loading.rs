@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use lesio_nn::{Device, ParameterSet, Precision};
+use lesio_settings::SettingError;
 use serde_json::Value;
 
 use crate::catalogue::PredictorName;
@@ -45,7 +46,8 @@ impl Loading {
     }
 
     /// Loads in another precision than that of the file, see
-    /// [`Localizer::with_precision`](crate::Localizer::with_precision).
+    /// [`Localizer::with_precision`](crate::Localizer::with_precision). Only [`Device::Cpu`] computes in
+    /// [`Precision::Bfloat16`]: no file can be loaded with it on another device.
     #[must_use]
     pub fn precision(mut self, precision: Precision) -> Self {
         self.precision = Some(precision);
@@ -67,12 +69,12 @@ impl Loading {
     /// predictor has another name.
     ///
     /// # Errors
-    /// [`SettingError`](lesio_settings::SettingError) as [`PredictorName::own`].
+    /// [`SettingError`] as [`PredictorName::own`].
     pub fn predictor(
         mut self,
         name: &str,
         make: impl Fn(&Model) -> Result<Arc<dyn Predictor>, OwnError> + Send + Sync + 'static,
-    ) -> Result<Self, lesio_settings::SettingError> {
+    ) -> Result<Self, SettingError> {
         if let PredictorName::Own(name) = PredictorName::own(name)? {
             self.predictors.insert(name, Arc::new(make));
         }
@@ -83,6 +85,18 @@ impl Loading {
     #[must_use]
     pub fn device(&self) -> &Device {
         &self.device
+    }
+
+    /// Returns an error for a precision that the device does not compute in, whatever the file holds.
+    pub(crate) fn check_precision(&self) -> Result<(), SettingError> {
+        match self.precision {
+            Some(precision @ Precision::Bfloat16) if !self.device.is_exact() => Err(SettingError {
+                setting: "precision".to_owned(),
+                found: precision.to_string(),
+                expected: format!("single on the device {}", self.device),
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// The precision, if it replaces that of the file.

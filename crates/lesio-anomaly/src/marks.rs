@@ -10,14 +10,9 @@ use crate::predictor::Predictor;
 use crate::shared::SharedPass;
 
 /// The logit of being abnormal that a segmentation model gives each pixel.
+#[derive(Debug)]
 pub struct AnomalyLogit {
     model: Arc<dyn SegmentationModel>,
-}
-
-impl std::fmt::Debug for AnomalyLogit {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AnomalyLogit").finish_non_exhaustive()
-    }
 }
 
 impl AnomalyLogit {

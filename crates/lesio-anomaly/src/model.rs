@@ -19,7 +19,7 @@ use crate::own_name::OwnName;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Model {
-    /// A variational autoencoder: every predictor works.
+    /// A variational autoencoder: every predictor but [`AnomalyLogit`](crate::PredictorName::AnomalyLogit) works.
     Vae(Arc<Vae>),
     /// A denoiser: only predictors that compare an image with its reconstruction work.
     Denoiser(Arc<Denoiser>),
@@ -98,7 +98,7 @@ impl fmt::Debug for OwnModel {
 }
 
 impl OwnModel {
-    /// A variational model: every predictor works.
+    /// A variational model: every predictor but [`AnomalyLogit`](crate::PredictorName::AnomalyLogit) works.
     ///
     /// # Errors
     /// [`SettingError`] as [`OwnName::new`].
@@ -234,7 +234,7 @@ impl Model {
     /// Shape of an image.
     #[must_use]
     pub fn image_shape(&self) -> Shape {
-        self.as_reconstructor().image_shape()
+        self.reconstructor().image_shape()
     }
 
     /// The model as a reconstructor.
@@ -291,17 +291,6 @@ impl Model {
             Self::Segmenter(_) => "segmenter".to_owned(),
             Self::Declared(declared) => declared.kind().to_owned(),
             Self::Own(own) => format!("model {:?}", own.name()),
-        }
-    }
-
-    fn as_reconstructor(&self) -> &dyn Reconstructor {
-        match self {
-            Self::Vae(vae) => &**vae,
-            Self::Denoiser(denoiser) => &**denoiser,
-            Self::Restorer(restorer) => &**restorer,
-            Self::Segmenter(segmenter) => &**segmenter,
-            Self::Declared(declared) => declared.as_reconstructor(),
-            Self::Own(own) => &*own.reconstructor,
         }
     }
 }

@@ -30,19 +30,11 @@ pub enum Distance {
 }
 
 /// The pixel error of any model that reconstructs; channels are averaged.
+#[derive(Debug)]
 pub struct PixelError {
     model: Arc<dyn Reconstructor>,
     distance: Distance,
     range: [f32; 2],
-}
-
-impl std::fmt::Debug for PixelError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PixelError")
-            .field("distance", &self.distance)
-            .field("range", &self.range)
-            .finish_non_exhaustive()
-    }
 }
 
 impl PixelError {
@@ -107,14 +99,9 @@ impl Predictor for PixelError {
 }
 
 /// `-log p(x | z)` of each pixel under a variational model, in nats; channels are averaged.
+#[derive(Debug)]
 pub struct PixelLikelihood {
     model: Arc<dyn VariationalModel>,
-}
-
-impl std::fmt::Debug for PixelLikelihood {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PixelLikelihood").finish_non_exhaustive()
-    }
 }
 
 impl PixelLikelihood {

@@ -320,7 +320,7 @@ impl PostProcessing {
     }
 }
 
-setters!(PostProcessing { erosion: f64, smallest: f64 });
+setters!(PostProcessing { unit: LengthUnit, negative: NegativeValues, erosion: f64, smallest: f64 });
 
 /// The spacing within slices across an axis, in the order of the array.
 fn within_slices(along: usize, spacing: [f64; 3]) -> Vec<f64> {
@@ -622,8 +622,7 @@ mod tests {
         assert_eq!(least(Resolution::Volume([3.0, 1.0, 1.0])), 3);
         assert_eq!(least(Resolution::Volume([9.0, 2.0, 2.0])), 1);
         assert_eq!([least(Resolution::Image([1.0; 2])), least(Resolution::Image([0.5; 2]))], [8, 32]);
-        let mut old = filters.clone();
-        old.unit = LengthUnit::ImagePixels;
+        let old = filters.clone().unit(LengthUnit::ImagePixels);
         assert_eq!(old.least_voxels(&Resolution::Volume([0.5; 3])), 8);
     }
 

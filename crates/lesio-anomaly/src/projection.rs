@@ -171,15 +171,10 @@ pub struct ProjectionTrace {
 }
 
 /// Scores by how a projection changes the image; channels are averaged.
+#[derive(Debug)]
 pub struct Projection {
     model: Arc<dyn VariationalModel>,
     config: ProjectionConfig,
-}
-
-impl std::fmt::Debug for Projection {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Projection").field("config", &self.config).finish_non_exhaustive()
-    }
 }
 
 impl Projection {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use lesio_image::{Placement, Plane, PreparedScan, Scan, Volume};
+use lesio_image::{Intensity, Placement, Plane, PreparedScan, Scan, Volume};
 use ndarray::Axis;
 use serde::{Deserialize, Serialize};
 
@@ -216,7 +216,8 @@ fn widen<const N: usize>(range: &mut Option<[[f64; N]; 2]>, own: [f64; N]) {
     }
 }
 
-/// Why rates and p-values may not be valid for an image: the calibration subjects have another resolution or extent.
+/// Why rates and p-values may not be valid for an image: the calibration subjects have another resolution or extent, or
+/// the model's images have other values.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -244,6 +245,14 @@ pub enum CalibrationDoubt {
         /// Those with foreground of the calibration subjects, in millimeters: the median. Of slices, the normal ones.
         calibrated: f64,
     },
+    /// The model scales every image by the same range of values, and this image has another one, as 16-bit pictures have
+    /// for a model of 8-bit pictures: more than half of its values are above the range, or all in its lowest hundredth.
+    Values {
+        /// The highest value.
+        found: f64,
+        /// The range.
+        expected: [f64; 2],
+    },
 }
 
 /// Largest factor by which the extent of a volume may differ from the median of the calibration subjects. Heads differ by
@@ -255,6 +264,17 @@ impl CalibrationDoubt {
     pub(crate) fn of_extent(axis: &'static str, found: f64, calibrated: f64) -> Option<Self> {
         let comparable = found <= EXTENT * calibrated && calibrated <= EXTENT * found;
         (!comparable).then_some(Self::Extent { axis, found, calibrated })
+    }
+
+    /// Why the values of a scan may not be comparable. More than half of a scan may lie below a range: air in a window of
+    /// CT values does.
+    pub(crate) fn of_values(scan: &Scan, intensity: &Intensity) -> Option<Self> {
+        let Intensity::Range(range) = intensity else { return None };
+        let (low, high) = (range.low(), range.high());
+        let above = scan.data().iter().filter(|&&value| f64::from(value) > high).count();
+        let found = f64::from(scan.data().iter().copied().fold(f32::NEG_INFINITY, f32::max));
+        let comparable = 2 * above <= scan.data().len() && found > low + (high - low) / 100.0;
+        (!comparable).then_some(Self::Values { found, expected: [low, high] })
     }
 }
 
@@ -278,6 +298,11 @@ impl fmt::Display for CalibrationDoubt {
                      model {calibrated:.0} mm (median): rates and p-values may not hold"
                 )
             }
+            Self::Values { found, expected: [low, high] } => write!(
+                out,
+                "its values reach {found}, and those of the model's images span {low} to {high}: scores, rates and \
+                 p-values may not hold"
+            ),
             Self::Kind => write!(
                 out,
                 "volumes, whose voxels have a size, and images, whose pixels have none, do not calibrate each other: \
@@ -290,7 +315,7 @@ impl fmt::Display for CalibrationDoubt {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lesio_image::{Geometry, GridFit, Orientation};
+    use lesio_image::{Geometry, GridFit, Image, LinearScale, Orientation};
     use ndarray::Array3;
 
     #[test]
@@ -341,5 +366,28 @@ mod tests {
             let changed = text.replacen("5.0", bad, 1);
             assert!(serde_json::from_str::<ResolutionRange>(&changed).is_err(), "{changed}");
         }
+    }
+
+    #[test]
+    fn pictures_of_other_bits_are_doubted() {
+        let range = Intensity::Range(LinearScale::new(0.0, 255.0).unwrap());
+        let of = |scale: f32, intensity: &Intensity| {
+            let values =
+                Array3::from_shape_fn((1, 4, 4), |(_, row, column)| scale * (4 * row + column) as f32);
+            CalibrationDoubt::of_values(&Image::new(values).into(), intensity)
+        };
+        assert_eq!(of(17.0, &range), None);
+        assert_eq!(
+            of(17.0 * 257.0, &range),
+            Some(CalibrationDoubt::Values { found: 65535.0, expected: [0.0, 255.0] })
+        );
+        assert_eq!(
+            of(1.0 / 15.0, &range),
+            Some(CalibrationDoubt::Values { found: 1.0, expected: [0.0, 255.0] })
+        );
+        assert_eq!(of(17.0 * 257.0, &Intensity::Unchanged), None);
+        // Air is below a window of CT.
+        let window = Intensity::Range(LinearScale::new(170.0, 300.0).unwrap());
+        assert_eq!(of(17.0, &window), None);
     }
 }

@@ -62,6 +62,7 @@ impl RestorationConfig {
 }
 
 /// Scores by `|x - X|` of the restored image `X`; channels are averaged.
+#[derive(Debug)]
 pub struct Restoration {
     model: Arc<dyn VariationalModel>,
     config: RestorationConfig,
@@ -71,12 +72,6 @@ pub struct Restoration {
 
 /// `e` for inputs whose range is 1.
 const SMOOTHNESS: f64 = 1e-6;
-
-impl std::fmt::Debug for Restoration {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Restoration").field("config", &self.config).finish_non_exhaustive()
-    }
-}
 
 impl Restoration {
     /// Makes a restoration with a model.

@@ -63,6 +63,8 @@ impl PredictorSettings {
 
 #[cfg(test)]
 mod tests {
+    use lesio_settings::mutation::refusals;
+
     use super::*;
     use crate::projection::StepRule;
 
@@ -83,44 +85,25 @@ mod tests {
 
     #[test]
     fn settings_that_cannot_be_are_named() {
-        assert_eq!(PredictorSettings::default().validate(), Ok(()));
-        type Change = fn(&mut PredictorSettings, f64);
-        let numbers: [(&str, Change); 11] = [
-            ("gradient.smoothing", |own, value| own.gradient.smoothing = value),
-            ("gradient.deviation", |own, value| own.gradient.deviation = value),
-            ("projection.rate", |own, value| own.projection.rate = value),
-            ("projection.distance", |own, value| own.projection.distance = value),
-            ("projection.step_rule.bounded.largest", |own, largest| {
-                own.projection.step_rule = StepRule::Bounded { largest };
-            }),
-            ("projection.range", |own, value| own.projection.range = Some([value as f32, 1.0])),
-            ("projection.range", |own, value| own.projection.range = Some([0.0, value as f32])),
-            ("range", |own, value| own.range = Some([0.0, value as f32])),
-            ("restoration.rate", |own, value| own.restoration.rate = value),
-            ("restoration.total_variation", |own, value| own.restoration.total_variation = value),
-            ("restoration.largest_change", |own, value| own.restoration.largest_change = value as f32),
-        ];
-        for (setting, change) in numbers {
-            for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1e7, 1e18] {
-                let mut settings = PredictorSettings::default();
-                change(&mut settings, value);
-                assert_eq!(settings.validate().unwrap_err().setting, setting, "{value}");
-            }
-        }
-        let counts: [(&str, fn(&mut PredictorSettings, usize)); 3] = [
-            ("gradient.copies", |own, value| own.gradient.copies = value),
-            ("projection.steps", |own, value| own.projection.steps = value),
-            ("restoration.steps", |own, value| own.restoration.steps = value),
-        ];
-        for (setting, change) in counts {
-            for value in [1_000_000_000, usize::MAX] {
-                let mut settings = PredictorSettings::default();
-                change(&mut settings, value);
-                assert_eq!(settings.validate().unwrap_err().setting, setting, "{value}");
-            }
-        }
-        let mut settings = PredictorSettings::default();
-        settings.projection.stop = Some(f64::NAN);
-        assert_eq!(settings.validate().unwrap_err().setting, "projection.stop");
+        let (valid, check) = (PredictorSettings::default, PredictorSettings::validate);
+        let refused = refusals(valid(), check, [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1e7, 1e18]);
+        refused("gradient.smoothing", |own, value| own.gradient.smoothing = value);
+        refused("gradient.deviation", |own, value| own.gradient.deviation = value);
+        refused("projection.rate", |own, value| own.projection.rate = value);
+        refused("projection.distance", |own, value| own.projection.distance = value);
+        refused("projection.step_rule.bounded.largest", |own, largest| {
+            own.projection.step_rule = StepRule::Bounded { largest };
+        });
+        refused("projection.range", |own, value| own.projection.range = Some([value as f32, 1.0]));
+        refused("projection.range", |own, value| own.projection.range = Some([0.0, value as f32]));
+        refused("range", |own, value| own.range = Some([0.0, value as f32]));
+        refused("restoration.rate", |own, value| own.restoration.rate = value);
+        refused("restoration.total_variation", |own, value| own.restoration.total_variation = value);
+        refused("restoration.largest_change", |own, value| own.restoration.largest_change = value as f32);
+        let refused = refusals(valid(), check, [1_000_000_000, usize::MAX]);
+        refused("gradient.copies", |own, value| own.gradient.copies = value);
+        refused("projection.steps", |own, value| own.projection.steps = value);
+        refused("restoration.steps", |own, value| own.restoration.steps = value);
+        refusals(valid(), check, [f64::NAN])("projection.stop", |own, stop| own.projection.stop = Some(stop));
     }
 }

@@ -36,12 +36,12 @@ use lesio_vae::{
 pub struct SharedPass<'a> {
     images: ImageBatch<'a>,
     expected: RequestedGradients,
-    known: Mutex<Known>,
+    results: Mutex<PassResults>,
 }
 
 /// Results by model. The models are kept alive, so that no new model can get the address of an old one.
 #[derive(Default)]
-struct Known {
+struct PassResults {
     gradients: Vec<(Arc<dyn VariationalModel>, RequestedGradients, Arc<ImageGradients>)>,
     reconstructions: Vec<(Arc<dyn Reconstructor>, Arc<Vec<f32>>)>,
     segmentations: Vec<(Arc<dyn SegmentationModel>, Arc<Segmented>)>,
@@ -83,7 +83,7 @@ impl<'a> SharedPass<'a> {
     /// A pass over `images`, `[n, c, h, w]`; `expected` is the union of what its readers will request.
     #[must_use]
     pub fn new(images: ImageBatch<'a>, expected: RequestedGradients) -> Self {
-        Self { images, expected, known: Mutex::default() }
+        Self { images, expected, results: Mutex::default() }
     }
 
     /// The images.
@@ -105,17 +105,17 @@ impl<'a> SharedPass<'a> {
             return Ok(Arc::new(ImageGradients::of_nothing(requested)));
         }
         let key = address(model);
-        let found = |known: &Known| {
+        let found = |results: &PassResults| {
             let found =
-                known.gradients.iter().find(|(own, has, _)| address(own) == key && has.covers(requested));
+                results.gradients.iter().find(|(own, has, _)| address(own) == key && has.covers(requested));
             found.map(|(_, _, gradients)| gradients.clone())
         };
-        if let Some(gradients) = found(&self.known()) {
+        if let Some(gradients) = found(&self.results()) {
             return Ok(gradients);
         }
         let requested = requested.union(self.expected);
         let gradients = Arc::new(gradients_of(&**model, self.images, requested)?);
-        self.known().gradients.push((model.clone(), requested, gradients.clone()));
+        self.results().gradients.push((model.clone(), requested, gradients.clone()));
         Ok(gradients)
     }
 
@@ -128,20 +128,20 @@ impl<'a> SharedPass<'a> {
             return Ok(SharedReconstruction(Source::Own(Arc::default())));
         }
         let key = address(model);
-        let found = |known: &Known| {
-            let mut passes = known.gradients.iter();
+        let found = |results: &PassResults| {
+            let mut passes = results.gradients.iter();
             if let Some((_, _, gradients)) = passes.find(|(own, ..)| address(own) == key) {
                 return Some(SharedReconstruction(Source::Pass(gradients.clone())));
             }
-            let mut marked = known.segmentations.iter();
+            let mut marked = results.segmentations.iter();
             if let Some((_, segmented)) = marked.find(|(own, _)| address(own) == key) {
                 return Some(SharedReconstruction(Source::Segmented(segmented.clone())));
             }
-            let mut others = known.reconstructions.iter();
+            let mut others = results.reconstructions.iter();
             let (_, values) = others.find(|(own, _)| address(own) == key)?;
             Some(SharedReconstruction(Source::Own(values.clone())))
         };
-        if let Some(reconstruction) = found(&self.known()) {
+        if let Some(reconstruction) = found(&self.results()) {
             return Ok(reconstruction);
         }
         let values = Arc::new(model.reconstruct(self.images)?);
@@ -149,7 +149,7 @@ impl<'a> SharedPass<'a> {
         if found != expected {
             return Err(ModelError::Length { what: "the reconstruction", found, expected });
         }
-        self.known().reconstructions.push((model.clone(), values.clone()));
+        self.results().reconstructions.push((model.clone(), values.clone()));
         Ok(SharedReconstruction(Source::Own(values)))
     }
 
@@ -162,11 +162,11 @@ impl<'a> SharedPass<'a> {
             return Ok(Arc::new(Segmented { logits: Vec::new(), reconstruction: Vec::new() }));
         }
         let key = address(model);
-        let found = |known: &Known| {
-            let found = known.segmentations.iter().find(|(own, _)| address(own) == key);
+        let found = |results: &PassResults| {
+            let found = results.segmentations.iter().find(|(own, _)| address(own) == key);
             found.map(|(_, segmented)| segmented.clone())
         };
-        if let Some(segmented) = found(&self.known()) {
+        if let Some(segmented) = found(&self.results()) {
             return Ok(segmented);
         }
         let segmented = model.segment(self.images)?;
@@ -180,14 +180,14 @@ impl<'a> SharedPass<'a> {
             }
         }
         let segmented = Arc::new(segmented);
-        self.known().segmentations.push((model.clone(), segmented.clone()));
+        self.results().segmentations.push((model.clone(), segmented.clone()));
         Ok(segmented)
     }
 
     /// The lock is not held while a model computes: a waiting thread may run another reader of this pass, which would
     /// wait for its own thread.
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn results(&self) -> MutexGuard<'_, PassResults> {
+        self.results.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

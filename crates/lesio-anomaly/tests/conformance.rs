@@ -12,13 +12,12 @@ use lesio_anomaly::{
     Ensemble, EnsembleConfig, EnsembleRule, Model, PredictError, Predictor, PredictorName, PredictorSettings,
     SharedPass, conformance, predictor, predictor_over,
 };
-use lesio_nn::{ImageBatch, Shape};
+use lesio_nn::{Device, ImageBatch, Shape};
 use lesio_vae::candle::{CandleModel, CandlePosterior, CandleReconstruction, FromCandle};
-use lesio_vae::{
-    ImageGradients, ModelError, Posterior, Reconstructor, RequestedGradients, Vae, VariationalModel,
-};
+use lesio_vae::{ImageGradients, ModelError, Reconstructor, RequestedGradients, VariationalModel};
 use support::{
-    Images, Linear, denoiser_model, head_images, linear, over, small_images, taught_model, vae, vae_model,
+    Altered, Images, Linear, denoiser_model, head_images, linear, over, small_images, taught_model, vae,
+    vae_model,
 };
 
 fn settings() -> PredictorSettings {
@@ -120,16 +119,21 @@ fn models_keep_their_obligations() {
 /// On another device rows are the same within rounding.
 #[test]
 fn predictors_and_models_on_another_device() {
-    let device = "candle-cpu".parse().unwrap();
-    let (own, images) = (vae(), head_images(200..204));
-    let parameters = own.parameters().unwrap();
-    let there = Arc::new(Vae::from_parameters(own.config().clone(), 1.0, &parameters, &device).unwrap());
-    let broken = conformance::check_model(&*there, images.batch()).unwrap();
+    let (device, images) = ("candle-cpu".parse::<Device>().unwrap(), head_images(200..204));
+    let there = |own: Model| Model::new(&own.config(), &own.parameters().unwrap(), &device).unwrap();
+    let check = |own: &dyn Predictor, planted| {
+        let broken = conformance::check_predictor(own, images.batch(), planted).unwrap();
+        assert!(broken.is_empty(), "{}: {broken:#?}", own.name());
+    };
+    let (vae, segmenter) = (there(vae_model()), there(taught_model(true)));
+    let broken = conformance::check_model(&*vae.variational().unwrap(), images.batch()).unwrap();
     assert!(broken.is_empty(), "{broken:#?}");
-    for name in of_a_vae() {
-        let predictor = predictor_over(name, there.clone(), &settings()).unwrap();
-        let broken = conformance::check_predictor(&predictor, images.batch(), planted(name)).unwrap();
-        assert!(broken.is_empty(), "{name}: {broken:#?}");
+    assert!(PredictorName::AnomalyLogit.is_served_by(&segmenter));
+    check(&OwnPredictor(vae.reconstructor()), Some(0.5));
+    for model in [vae, segmenter] {
+        for name in PredictorName::ALL.into_iter().filter(|name| name.is_served_by(&model)) {
+            check(&predictor(name, &model, &settings()).unwrap(), planted(name));
+        }
     }
 }
 
@@ -160,32 +164,11 @@ fn a_predictor_of_ones_own_keeps_its_obligations() {
 /// A model whose reconstruction is another than its decoder's is found, and one that has none.
 #[test]
 fn a_model_that_breaks_an_obligation_is_found() {
-    struct Twisted(Arc<FromCandle<Linear>>, f32);
-    impl Reconstructor for Twisted {
-        fn image_shape(&self) -> Shape {
-            self.0.image_shape()
-        }
-        fn reconstruct(&self, images: ImageBatch<'_>) -> Result<Vec<f32>, ModelError> {
-            Ok(self.0.reconstruct(images)?.into_iter().map(|value| value + self.1).collect())
-        }
-    }
-    impl VariationalModel for Twisted {
-        fn encode(&self, images: ImageBatch<'_>) -> Result<Posterior, ModelError> {
-            self.0.encode(images)
-        }
-        fn decode(&self, latent: &[f32]) -> Result<Vec<f32>, ModelError> {
-            self.0.decode(latent)
-        }
-        fn gradients(
-            &self,
-            images: ImageBatch<'_>,
-            requested: RequestedGradients,
-        ) -> Result<ImageGradients, ModelError> {
-            self.0.gradients(images, requested)
-        }
-    }
     for offset in [0.1, f32::NAN] {
-        let broken = conformance::check_model(&Twisted(linear(), offset), small_images(2).batch()).unwrap();
+        let reconstruction =
+            Box::new(move |values: Vec<f32>| values.into_iter().map(|v| v + offset).collect());
+        let twisted = Altered { reconstruction, ..Altered::of(linear()) };
+        let broken = conformance::check_model(&twisted, small_images(2).batch()).unwrap();
         assert!(broken.iter().any(|text| text.contains("reconstruction")), "{offset}: {broken:?}");
     }
 }
@@ -254,51 +237,22 @@ impl CandleModel for Layers {
 }
 
 /// [`Layers`] as predictors take them.
-struct Stack(FromCandle<Layers>);
-
-impl Stack {
-    fn new(fault: Fault) -> Self {
-        Self(FromCandle::new(Layers::new(fault), support::SHAPE, candle_core::Device::Cpu))
-    }
-}
-
-impl Reconstructor for Stack {
-    fn image_shape(&self) -> Shape {
-        self.0.image_shape()
-    }
-
-    fn reconstruct(&self, images: ImageBatch<'_>) -> Result<Vec<f32>, ModelError> {
-        self.0.reconstruct(images)
-    }
-}
-
-impl VariationalModel for Stack {
-    fn encode(&self, images: ImageBatch<'_>) -> Result<Posterior, ModelError> {
-        self.0.encode(images)
-    }
-
-    fn decode(&self, latent: &[f32]) -> Result<Vec<f32>, ModelError> {
-        self.0.decode(latent)
-    }
-
-    fn gradients(
-        &self,
-        images: ImageBatch<'_>,
-        requested: RequestedGradients,
-    ) -> Result<ImageGradients, ModelError> {
-        let mut found = self.0.gradients(images, requested)?;
-        if let (Fault::Gradient(factor), Some(gradient)) = (self.0.inner().fault, &mut found.by_divergence) {
+fn stack(fault: Fault) -> Altered {
+    let model = FromCandle::new(Layers::new(fault), support::SHAPE, candle_core::Device::Cpu);
+    let gradients = move |mut found: ImageGradients| {
+        if let (Fault::Gradient(factor), Some(gradient)) = (fault, &mut found.by_divergence) {
             gradient.iter_mut().for_each(|value| *value *= factor);
         }
-        Ok(found)
-    }
+        found
+    };
+    Altered { gradients: Box::new(gradients), ..Altered::of(Arc::new(model)) }
 }
 
 /// What candle computes may differ in the last bits between batches; what is wrong by a hundredth is found.
 #[test]
 fn a_model_of_candles_layers_passes_and_wrong_ones_do_not() {
     let images = small_images(7);
-    let broken = |fault| conformance::check_model(&Stack::new(fault), images.batch()).unwrap();
+    let broken = |fault| conformance::check_model(&stack(fault), images.batch()).unwrap();
     assert_eq!(broken(Fault::None), Vec::<String>::new());
     let leaking = broken(Fault::Neighbors(1e-2));
     assert!(leaking.iter().any(|text| text.contains("row 0 alone")), "{leaking:?}");
@@ -307,7 +261,7 @@ fn a_model_of_candles_layers_passes_and_wrong_ones_do_not() {
         assert!(wrong.iter().any(|text| text.contains("the divergence's gradient differs")), "{wrong:?}");
     }
     for name in [PredictorName::PixelL1, PredictorName::PixelNll, PredictorName::GradElbo] {
-        let of = |fault| predictor_over(name, Arc::new(Stack::new(fault)), &settings()).unwrap();
+        let of = |fault| predictor_over(name, Arc::new(stack(fault)), &settings()).unwrap();
         let broken = conformance::check_predictor(&of(Fault::None), images.batch(), None).unwrap();
         assert!(broken.is_empty(), "{name}: {broken:#?}");
         let leaking = conformance::check_predictor(&of(Fault::Neighbors(0.1)), images.batch(), None).unwrap();
@@ -318,37 +272,22 @@ fn a_model_of_candles_layers_passes_and_wrong_ones_do_not() {
 /// A model of one's own that gives other shapes than its images is an error, not a panic.
 #[test]
 fn a_model_of_other_shapes_is_an_error() {
-    struct Cropped(Arc<FromCandle<Linear>>);
-    impl Reconstructor for Cropped {
-        fn image_shape(&self) -> Shape {
-            self.0.image_shape()
-        }
-        fn reconstruct(&self, images: ImageBatch<'_>) -> Result<Vec<f32>, ModelError> {
-            Ok(self.0.reconstruct(images)?.split_off(1))
-        }
-    }
-    impl VariationalModel for Cropped {
-        fn encode(&self, images: ImageBatch<'_>) -> Result<Posterior, ModelError> {
-            self.0.encode(images)
-        }
-        fn decode(&self, latent: &[f32]) -> Result<Vec<f32>, ModelError> {
-            self.0.decode(latent)
-        }
-        fn gradients(
-            &self,
-            images: ImageBatch<'_>,
-            requested: RequestedGradients,
-        ) -> Result<ImageGradients, ModelError> {
-            let mut found = self.0.gradients(images, requested)?;
+    let cropped = || {
+        let gradients = |mut found: ImageGradients| {
             let parts =
                 [Some(&mut found.mean), found.by_divergence.as_mut(), found.by_reconstruction.as_mut()];
             parts.into_iter().flatten().for_each(|values| values.truncate(support::WIDTH));
-            Ok(found)
+            found
+        };
+        Altered {
+            reconstruction: Box::new(|mut values| values.split_off(1)),
+            gradients: Box::new(gradients),
+            ..Altered::of(linear())
         }
-    }
+    };
     let images = small_images(2);
     for name in of_a_vae().filter(|&name| name != PredictorName::Intensity) {
-        let own = predictor_over(name, Arc::new(Cropped(linear())), &settings()).unwrap();
+        let own = predictor_over(name, Arc::new(cropped()), &settings()).unwrap();
         let error = own.score(images.batch()).unwrap_err();
         assert!(matches!(&error, PredictError::Model(ModelError::Length { .. })), "{name}: {error:?}");
     }
@@ -413,33 +352,22 @@ fn predictors_share_a_pass() {
 #[test]
 fn a_shared_pass_asks_a_model_once() {
     use std::sync::atomic::{AtomicUsize, Ordering};
-    struct Counting(Arc<FromCandle<Linear>>, AtomicUsize);
-    impl Reconstructor for Counting {
-        fn image_shape(&self) -> Shape {
-            self.0.image_shape()
-        }
-        fn reconstruct(&self, images: ImageBatch<'_>) -> Result<Vec<f32>, ModelError> {
-            self.1.fetch_add(1, Ordering::Relaxed);
-            self.0.reconstruct(images)
-        }
-    }
-    impl VariationalModel for Counting {
-        fn encode(&self, images: ImageBatch<'_>) -> Result<Posterior, ModelError> {
-            self.0.encode(images)
-        }
-        fn decode(&self, latent: &[f32]) -> Result<Vec<f32>, ModelError> {
-            self.0.decode(latent)
-        }
-        fn gradients(
-            &self,
-            images: ImageBatch<'_>,
-            requested: RequestedGradients,
-        ) -> Result<ImageGradients, ModelError> {
-            self.1.fetch_add(1, Ordering::Relaxed);
-            self.0.gradients(images, requested)
-        }
-    }
-    let model = Arc::new(Counting(linear(), AtomicUsize::new(0)));
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counting = |model: Linear| {
+        let [reconstructions, gradients] = [calls.clone(), calls.clone()];
+        Arc::new(Altered {
+            reconstruction: Box::new(move |values| {
+                reconstructions.fetch_add(1, Ordering::Relaxed);
+                values
+            }),
+            gradients: Box::new(move |found| {
+                gradients.fetch_add(1, Ordering::Relaxed);
+                found
+            }),
+            ..Altered::of(over(model))
+        })
+    };
+    let model = counting(Linear::new());
     let images = small_images(2);
     let names =
         [PredictorName::GradElbo, PredictorName::PixelL1, PredictorName::CombiSum, PredictorName::PixelNll];
@@ -452,9 +380,9 @@ fn a_shared_pass_asks_a_model_once() {
     for one in &predictors {
         one.score_shared(&pass).unwrap();
     }
-    assert_eq!(model.1.load(Ordering::Relaxed), 1);
+    assert_eq!(calls.load(Ordering::Relaxed), 1);
     // The pass is that of one model: another one's results are its own.
-    let other = Arc::new(Counting(over(Linear { scale: 5.0, ..Linear::new() }), AtomicUsize::new(0)));
+    let other = counting(Linear { scale: 5.0, ..Linear::new() });
     let own = predictor_over(PredictorName::PixelNll, other.clone(), &settings()).unwrap();
     assert_eq!(own.score_shared(&pass).unwrap(), own.score(images.batch()).unwrap());
 }

@@ -10,9 +10,9 @@ use lesio_anomaly::{
     GradientConfig, Predictor, PredictorName, PredictorSettings, Projection, ProjectionConfig, ProjectionMap,
     ProjectionTrace, Restoration, RestorationConfig, StepRule, predictor_over,
 };
-use lesio_nn::{ImageBatch, Shape, random};
-use lesio_vae::{ImageGradients, ModelError, Posterior, Reconstructor, RequestedGradients, VariationalModel};
-use support::{CHANNELS, HEIGHT, Images, Linear, SHAPE, SIZE, WIDTH, linear, small_images};
+use lesio_nn::random;
+use lesio_vae::VariationalModel;
+use support::{Altered, CHANNELS, HEIGHT, Images, Linear, SHAPE, SIZE, WIDTH, linear, small_images};
 
 const PIXELS: usize = HEIGHT * WIDTH;
 
@@ -385,54 +385,25 @@ fn one_restoration_step_is_the_gradient() {
     assert_close("restoration", &restoration.score(images.batch()).unwrap(), &expected, 1e-3);
 }
 
-/// The same model of images from -1 to 1.
-struct Stretched(Arc<dyn VariationalModel>);
-
 fn stretched(images: &[f32]) -> Vec<f32> {
     images.iter().map(|value| 2.0 * value - 1.0).collect()
 }
 
-impl Stretched {
-    fn inner(images: ImageBatch<'_>) -> Images {
-        Images(images.values().iter().map(|value| 0.5 * (value + 1.0)).collect(), images.shape())
-    }
-}
-
-impl Reconstructor for Stretched {
-    fn image_shape(&self) -> Shape {
-        self.0.image_shape()
-    }
-
-    fn reconstruct(&self, images: ImageBatch<'_>) -> Result<Vec<f32>, ModelError> {
-        Ok(stretched(&self.0.reconstruct(Self::inner(images).batch())?))
-    }
-}
-
-impl VariationalModel for Stretched {
-    fn encode(&self, images: ImageBatch<'_>) -> Result<Posterior, ModelError> {
-        self.0.encode(Self::inner(images).batch())
-    }
-
-    fn decode(&self, latent: &[f32]) -> Result<Vec<f32>, ModelError> {
-        Ok(stretched(&self.0.decode(latent)?))
-    }
-
-    fn beta(&self) -> f64 {
-        self.0.beta()
-    }
-
-    fn gradients(
-        &self,
-        images: ImageBatch<'_>,
-        requested: RequestedGradients,
-    ) -> Result<ImageGradients, ModelError> {
-        let mut found = self.0.gradients(Self::inner(images).batch(), requested)?;
-        found.mean = stretched(&found.mean);
-        for gradient in [&mut found.by_divergence, &mut found.by_reconstruction].into_iter().flatten() {
-            gradient.iter_mut().for_each(|value| *value *= 0.5);
-        }
-        Ok(found)
-    }
+/// The linear model for images from -1 to 1.
+fn stretched_model() -> Arc<dyn VariationalModel> {
+    Arc::new(Altered {
+        images: Box::new(|images| images.into_iter().map(|value| 0.5 * (value + 1.0)).collect()),
+        reconstruction: Box::new(|values| stretched(&values)),
+        decoded: Box::new(|values| stretched(&values)),
+        gradients: Box::new(|mut found| {
+            found.mean = stretched(&found.mean);
+            for gradient in [&mut found.by_divergence, &mut found.by_reconstruction].into_iter().flatten() {
+                gradient.iter_mut().for_each(|value| *value *= 0.5);
+            }
+            found
+        }),
+        ..Altered::of(linear())
+    })
 }
 
 /// A range of inputs is a choice of units: it scales maps, and changes nothing else.
@@ -464,8 +435,7 @@ fn inputs_of_another_range_give_the_same_maps() {
     for (name, factor) in factors {
         let expected: Vec<f64> =
             score(name, &unit, &images).iter().map(|&value| factor * f64::from(value)).collect();
-        let model: Arc<dyn VariationalModel> = Arc::new(Stretched(linear()));
-        let found = predictor_over(name, model, &own).unwrap().score(wide.batch()).unwrap();
+        let found = predictor_over(name, stretched_model(), &own).unwrap().score(wide.batch()).unwrap();
         assert!(expected.iter().any(|&value| value > 1e-3), "{name} says nothing");
         assert_close(&name.to_string(), &found, &expected, 2e-3);
     }
@@ -476,10 +446,9 @@ fn inputs_of_another_range_give_the_same_maps() {
 fn a_projection_leaves_inputs_beyond_0_to_1_where_they_are() {
     let images = small_images(2);
     let wide = Images(stretched(&images.0), SHAPE);
-    let model: Arc<dyn VariationalModel> = Arc::new(Stretched(linear()));
     let mut config = ProjectionConfig::default();
     config.steps = 1;
-    let traces = Projection::new(model, config).unwrap().project(wide.batch()).unwrap();
+    let traces = Projection::new(stretched_model(), config).unwrap().project(wide.batch()).unwrap();
     for (trace, start) in traces.iter().zip(wide.0.chunks(SIZE)) {
         let moved = trace.projected.iter().zip(start).map(|(end, start)| (end - start).abs());
         assert!(moved.fold(0.0, f32::max) <= 0.0201);

@@ -1,7 +1,7 @@
 //! Augmentation: small changes to training images that keep normal images normal.
 
 use lesio_nn::Shape;
-use lesio_settings::{SettingError, in_range, require, setters};
+use lesio_settings::{SettingError, in_range, named, require, setters};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -61,6 +61,12 @@ pub enum Mirror {
     /// rotation by 180 degrees is equally likely, too.
     Both,
 }
+
+named!(Mirror, "mirroring", {
+    "never" => Self::Never,
+    "left-right" => Self::LeftRight,
+    "both" => Self::Both,
+});
 
 impl Mirror {
     /// The flips that make all equally likely images of one, in addition to the image itself.
@@ -216,6 +222,15 @@ fn move_plane<T: Copy>(plane: &mut [T], h: usize, w: usize, flip: Flip, down: i6
 mod tests {
     use super::*;
     use lesio_nn::random;
+
+    /// On a command line and in a document.
+    #[test]
+    fn a_mirroring_has_one_name() {
+        for mirror in Mirror::ALL {
+            assert_eq!(mirror.name().parse(), Ok(mirror));
+            assert_eq!(serde_json::to_value(mirror).unwrap(), mirror.name());
+        }
+    }
 
     #[test]
     fn image_and_region_move_together() {

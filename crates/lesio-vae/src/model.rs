@@ -1,5 +1,7 @@
 //! The traits of models for anomaly localization.
 
+use std::fmt;
+
 use lesio_nn::{BatchError, EngineError, ImageBatch, Shape};
 
 /// Log-variances of a posterior are clamped to this range, so that no variance is 0 or infinite in f32.
@@ -309,6 +311,21 @@ pub(crate) fn dimension_divergence(mean: f32, log_variance: f32) -> f64 {
 pub(crate) fn clamp_log_variance(value: f32) -> f32 {
     value.clamp(LOG_VARIANCE_RANGE[0], LOG_VARIANCE_RANGE[1])
 }
+
+/// Shows a model by its trait alone, so that what holds one can derive `Debug`.
+macro_rules! debug_as_trait {
+    ($($model:ident),+) => {
+        $(
+            impl fmt::Debug for dyn $model {
+                fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                    f.write_str(stringify!($model))
+                }
+            }
+        )+
+    };
+}
+
+debug_as_trait!(Reconstructor, SegmentationModel, VariationalModel);
 
 #[cfg(test)]
 mod tests {

@@ -464,6 +464,7 @@ impl Objective<2> for VaeObjective {
 
 #[cfg(test)]
 mod tests {
+    use lesio_settings::mutation::refusals;
     use serde::de::DeserializeOwned;
     use serde_json::{Value, json};
 
@@ -521,45 +522,38 @@ mod tests {
 
     #[test]
     fn settings_that_cannot_be_are_named() {
-        assert_eq!(VaeTraining::default().validate(), Ok(()));
-        let setting = |training: VaeTraining| training.validate().unwrap_err().setting;
-        for value in [f64::NAN, f64::INFINITY, -1.0, 1e18] {
-            for (divergence, name) in [
-                (Divergence::Beta { beta: value, warm_up: 0.1 }, "divergence.beta.beta"),
-                (Divergence::Beta { beta: 1.0, warm_up: value }, "divergence.beta.warm_up"),
-                (Divergence::Capacity { gamma: value, nats: 1.0, share: 0.5 }, "divergence.capacity.gamma"),
-                (Divergence::Capacity { gamma: 1.0, nats: value, share: 0.5 }, "divergence.capacity.nats"),
-                (Divergence::Capacity { gamma: 1.0, nats: 1.0, share: value }, "divergence.capacity.share"),
-                (Divergence::FreeBits { beta: value, nats: 1.0 }, "divergence.free-bits.beta"),
-                (Divergence::FreeBits { beta: 1.0, nats: value }, "divergence.free-bits.nats"),
-            ] {
-                assert_eq!(setting(VaeTraining { divergence, ..VaeTraining::default() }), name, "{value}");
-            }
-            for (corruption, name) in [
-                (Corruption::Squares { count: 1, side: value }, "corruption.squares.side"),
-                (Corruption::CoarseNoise { deviation: value, cell: 2 }, "corruption.coarse-noise.deviation"),
-            ] {
-                assert_eq!(setting(VaeTraining { corruption, ..VaeTraining::default() }), name, "{value}");
-            }
-            for (augmentation, name) in [
-                (Augmentation::default().brightness(value as f32), "augmentation.brightness"),
-                (Augmentation::default().shading(value as f32), "augmentation.shading"),
-            ] {
-                assert_eq!(setting(VaeTraining { augmentation, ..VaeTraining::default() }), name, "{value}");
-            }
+        fn capacity(gamma: f64, nats: f64, share: f64) -> Divergence {
+            Divergence::Capacity { gamma, nats, share }
         }
-        for value in [0, 1 << 40, usize::MAX] {
-            for (corruption, name) in [
-                (Corruption::Squares { count: value, side: 0.5 }, "corruption.squares.count"),
-                (Corruption::CoarseNoise { deviation: 0.1, cell: value }, "corruption.coarse-noise.cell"),
-            ] {
-                assert_eq!(setting(VaeTraining { corruption, ..VaeTraining::default() }), name, "{value}");
-            }
-        }
-        let augmentation = Augmentation::default().shift(usize::MAX);
-        assert_eq!(setting(VaeTraining { augmentation, ..VaeTraining::default() }), "augmentation.shift");
-        let mut training = VaeTraining::default();
-        training.train.batch_size = 0;
-        assert_eq!(setting(training), "train.batch_size");
+        let values = [f64::NAN, f64::INFINITY, -1.0, 1e18];
+        let check = |divergence: &Divergence| VaeTraining::default().divergence(*divergence).validate();
+        let refused = refusals(Divergence::default(), check, values);
+        refused("divergence.beta.beta", |own, beta| *own = Divergence::Beta { beta, warm_up: 0.1 });
+        refused("divergence.beta.warm_up", |own, warm_up| *own = Divergence::Beta { beta: 1.0, warm_up });
+        refused("divergence.capacity.gamma", |own, gamma| *own = capacity(gamma, 1.0, 0.5));
+        refused("divergence.capacity.nats", |own, nats| *own = capacity(1.0, nats, 0.5));
+        refused("divergence.capacity.share", |own, share| *own = capacity(1.0, 1.0, share));
+        refused("divergence.free-bits.beta", |own, beta| *own = Divergence::FreeBits { beta, nats: 1.0 });
+        refused("divergence.free-bits.nats", |own, nats| *own = Divergence::FreeBits { beta: 1.0, nats });
+        let (valid, check) = (VaeTraining::default, VaeTraining::validate);
+        let refused = refusals(valid(), check, values);
+        refused("corruption.squares.side", |own, side| {
+            own.corruption = Corruption::Squares { count: 1, side };
+        });
+        refused("corruption.coarse-noise.deviation", |own, deviation| {
+            own.corruption = Corruption::CoarseNoise { deviation, cell: 2 };
+        });
+        refused("augmentation.brightness", |own, value| own.augmentation.brightness = value as f32);
+        refused("augmentation.shading", |own, value| own.augmentation.shading = value as f32);
+        let refused = refusals(valid(), check, [0, 1 << 40, usize::MAX]);
+        refused("corruption.squares.count", |own, count| {
+            own.corruption = Corruption::Squares { count, side: 0.5 };
+        });
+        refused("corruption.coarse-noise.cell", |own, cell| {
+            own.corruption = Corruption::CoarseNoise { deviation: 0.1, cell };
+        });
+        let refused = refusals(valid(), check, [usize::MAX]);
+        refused("augmentation.shift", |own, value| own.augmentation.shift = value);
+        refusals(valid(), check, [0])("train.batch_size", |own, value| own.train.batch_size = value);
     }
 }

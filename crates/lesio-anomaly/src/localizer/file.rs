@@ -35,23 +35,18 @@ impl Localizer {
     ///
     /// # Errors
     /// For a file that cannot be read, is not a localizer, is damaged, or contradicts its configuration, and for a
-    /// user-defined model or predictor for which `loading` has no function.
+    /// user-defined model or predictor for which `loading` has no function. [`LoadError::Setting`] for a precision that
+    /// the device does not compute in.
     pub fn load_with(path: impl AsRef<Path>, loading: &Loading) -> Result<Self, LoadError> {
         let path = path.as_ref();
-        let load = |version| model_file::load::<Document>(path, KIND, version, model_file::DEFAULT_LIMIT);
-        let (tensors, mut document) = match load(VERSION) {
-            Err(other @ LoadError::Kind { .. }) => match load(VERSION_IN_PIXELS) {
-                // Neither version: the error names the newest.
-                Err(LoadError::Kind { .. }) => return Err(other),
-                loaded => {
-                    let (tensors, mut document) = loaded?;
-                    // Such a file does not state the unit.
-                    document.postprocessing.unit = LengthUnit::ImagePixels;
-                    (tensors, document)
-                }
-            },
-            loaded => loaded?,
-        };
+        loading.check_precision().map_err(LoadError::Setting)?;
+        let versions = VERSION_IN_PIXELS..=VERSION;
+        let (version, tensors, mut document) =
+            model_file::load_versions::<Document>(path, KIND, versions, model_file::DEFAULT_LIMIT)?;
+        if version == VERSION_IN_PIXELS {
+            // Such a file does not state the unit.
+            document.postprocessing.unit = LengthUnit::ImagePixels;
+        }
         let others = std::mem::take(&mut document.others);
         let ensemble = document.ensemble.take();
         let chosen = document.chosen.take();

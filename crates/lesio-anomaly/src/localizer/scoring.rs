@@ -227,6 +227,7 @@ impl Localizer {
             let mut axes = ["rows", "columns"].into_iter().zip(lengths);
             axes.find_map(|(axis, (found, own))| CalibrationDoubt::of_extent(axis, found, own))
         });
+        let doubt = doubt.or_else(|| CalibrationDoubt::of_values(scan, &preprocessing.config().intensity));
         if let Some(doubt) = &doubt {
             tracing::warn!("an image may not be comparable with the calibration subjects: {doubt}");
         }

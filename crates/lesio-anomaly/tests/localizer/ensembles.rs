@@ -123,7 +123,8 @@ fn another_ensemble_drops_what_was_calibrated_for_the_first() {
     let (name, member) = (PredictorName::Ensemble, PredictorName::PixelL1);
     let mut normals = NormalScoresBuilder::new();
     normals.add([0.1, 0.2, 0.3]);
-    let mut calibration = made.calibration().clone().extending(Some(20.0)).covering(Some([90.0, 110.0]));
+    let mut calibration =
+        made.calibration().clone().with_extent(Some(20.0)).with_footprint(Some([90.0, 110.0]));
     calibration.insert(name, normals.finish().unwrap());
     let choice = |predictor| Some(ChosenPredictor::new(predictor, 0.5, 2));
     let made = made.with_calibration(calibration).with_chosen(choice(name)).unwrap();

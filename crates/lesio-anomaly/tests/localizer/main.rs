@@ -336,10 +336,18 @@ fn files_of_version_1_work_as_they_did() {
         let error = saved.load_with(&version_1(saved.envelope.clone(), median)).unwrap_err().to_string();
         assert!(error.contains("postprocessing.median"), "{error}");
     }
-    for version in [0, 3] {
+    for (version, advice) in
+        [(0, "an earlier lesio wrote it: train it again"), (3, "a newer lesio wrote it: update lesio")]
+    {
         let mut envelope = saved.envelope.clone();
         envelope["version"] = version.into();
-        assert!(matches!(saved.load_with(&envelope), Err(LoadError::Kind { .. })));
+        let error = saved.load_with(&envelope).unwrap_err();
+        assert!(matches!(error, LoadError::Kind { .. }), "{error}");
+        let text = error.to_string();
+        assert!(
+            text.contains("expected a localizer of versions 1 to 2; ") && text.contains(advice),
+            "{text}"
+        );
     }
 }
 
@@ -393,7 +401,7 @@ fn images_of_another_resolution_are_warned_of() {
     let made = calibrated();
     let mut range = ResolutionRange::new();
     range.add(Resolution::of_volume(&volume(20), Plane::Axial));
-    let made = made.clone().with_calibration(made.calibration().clone().at(range));
+    let made = made.clone().with_calibration(made.calibration().clone().with_resolutions(range));
     let names = [PredictorName::PixelL1];
     let (scored, warnings) = warned(|| made.score(&scan(&volume(30)), &names).unwrap());
     assert!(scored.doubt.is_none() && warnings.is_empty(), "{warnings:?}");
@@ -956,7 +964,7 @@ fn images_of_another_extent_are_warned_of() {
     let spacing = whole.geometry().spacing()[2];
     let slices = whole.shape()[2];
     let extending = |slices: f64| {
-        made.clone().with_calibration(made.calibration().clone().extending(Some(slices * spacing)))
+        made.clone().with_calibration(made.calibration().clone().with_extent(Some(slices * spacing)))
     };
     let names = [PredictorName::PixelL1];
     let doubt = |made: &Localizer, volume: &Volume| made.score(&scan(volume), &names).unwrap().doubt;
@@ -975,7 +983,7 @@ fn images_of_another_extent_are_warned_of() {
     let maps = made.maps(&scan(&whole), &names).unwrap();
     let [rows, columns] = maps.footprint().unwrap();
     let covering = |footprint: [f64; 2]| {
-        made.clone().with_calibration(made.calibration().clone().covering(Some(footprint)))
+        made.clone().with_calibration(made.calibration().clone().with_footprint(Some(footprint)))
     };
     assert_eq!(doubt(&covering([rows * 1.3, columns / 1.3]), &whole), None);
     for (axis, calibrated, found) in
@@ -988,12 +996,12 @@ fn images_of_another_extent_are_warned_of() {
     }
     let saved = Saved::new(&covering([30.0, 40.0]));
     assert_eq!(saved.load_with(&saved.envelope).unwrap().calibration().footprint(), Some([30.0, 40.0]));
-    assert_eq!(made.calibration().clone().covering(Some([f64::NAN, 1.0])).footprint(), None);
+    assert_eq!(made.calibration().clone().with_footprint(Some([f64::NAN, 1.0])).footprint(), None);
     // Kept in the file; a length that cannot be is unknown.
     let saved = Saved::new(&extending(4.0));
     let loaded = saved.load_with(&saved.envelope).unwrap();
     assert_eq!(loaded.calibration().extent(), Some(4.0 * spacing));
-    assert_eq!(made.calibration().clone().extending(Some(f64::NAN)).extent(), None);
+    assert_eq!(made.calibration().clone().with_extent(Some(f64::NAN)).extent(), None);
 }
 
 #[test]

@@ -28,7 +28,7 @@ fn a_predictor_in_place_of_another_drops_what_was_calibrated_for_it() {
     let mut normals = NormalScoresBuilder::new();
     normals.add([0.1, 0.2, 0.3]);
     let normals = normals.finish().unwrap();
-    let mut calibration = Calibration::new().extending(Some(20.0));
+    let mut calibration = Calibration::new().with_extent(Some(20.0));
     for name in [own, built_in, PredictorName::Ensemble] {
         calibration.insert(name, normals.clone());
     }
@@ -162,8 +162,7 @@ fn results_that_are_not_finite_are_errors_of_every_predictor() {
         (Part::ByDivergence, &[P::GradKl, P::GradElbo, P::CombiProduct, P::CombiSum]),
         (Part::ByReconstruction, &[P::GradRec, P::GradElbo]),
     ];
-    let mut positive = PostProcessing::default();
-    positive.negative = NegativeValues::Zero;
+    let positive = PostProcessing::default().negative(NegativeValues::Zero);
     let seen = scan(&volume(30));
     let refused = |localizer: &Localizer, name: PredictorName, what: &dyn std::fmt::Debug| {
         let scored = localizer.score(&seen, &[name]).map(|_| ());

@@ -1,6 +1,8 @@
 //! A model whose every formula is known, and small trained ones.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
+mod altered;
+
 use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock};
 
@@ -17,6 +19,8 @@ use lesio_vae::{
     Latent, Restorer, SyntheticAnomalies, SyntheticObjective, SyntheticTraining, TaughtConfig, Vae,
     VaeConfig, VaeObjective, VaeTraining, initial_parameters, networks,
 };
+
+pub use altered::Altered;
 
 pub const CHANNELS: usize = 2;
 pub const HEIGHT: usize = 6;
@@ -260,6 +264,11 @@ pub fn denoiser_model() -> Model {
 
 /// A small restorer, or a segmenter, that knows heads and brighter lesions in them.
 pub fn taught_model(segments: bool) -> Model {
+    static TRAINED: [OnceLock<Model>; 2] = [OnceLock::new(), OnceLock::new()];
+    TRAINED[usize::from(segments)].get_or_init(|| train_taught(segments)).clone()
+}
+
+fn train_taught(segments: bool) -> Model {
     let network = DenoiserConfig::new(1, SIDE, SIDE).widths([6, 12]);
     let mut anomalies = SyntheticAnomalies::medical();
     anomalies.contents.truncate(1);

@@ -1,6 +1,6 @@
 //! The configuration of synthetic anomalies.
 
-use lesio_settings::{SettingError, in_range, require};
+use lesio_settings::{SettingError, in_range, require, setters};
 use serde::{Deserialize, Serialize};
 
 use super::content::Content;
@@ -14,7 +14,7 @@ use super::content::Content;
 /// ```
 /// use lesio_vae::{Content, SyntheticAnomalies};
 ///
-/// let mut anomalies = SyntheticAnomalies::medical();
+/// let mut anomalies = SyntheticAnomalies::medical().absent(0.1);
 /// // Nothing but brighter lesions.
 /// anomalies.contents.retain(|weighted| matches!(weighted.content, Content::Brighter { .. }));
 /// assert!(anomalies.validate().is_ok());
@@ -122,6 +122,20 @@ const MOST_ABSENT: f64 = 0.99;
 /// Largest weight.
 const LARGEST_WEIGHT: f64 = 1000.0;
 
+setters!(SyntheticAnomalies {
+    cells: Vec<usize>,
+    elongation: f64,
+    absent: f64,
+    quantile: [f64; 2],
+    areas: Areas,
+    gradual: f64,
+    soft: f64,
+    opacity: [f64; 2],
+    change: f64,
+    range: Option<[f64; 2]>,
+    contents: Vec<WeightedContent>,
+});
+
 impl SyntheticAnomalies {
     /// For heads and other medical images of 0 to 1: brighter and darker lesions, and parts of other subjects.
     ///
@@ -167,13 +181,6 @@ impl SyntheticAnomalies {
             contents,
             own: Vec::new(),
         }
-    }
-
-    /// Limits the values of images with an anomaly ([`SyntheticAnomalies::range`](#structfield.range)).
-    #[must_use]
-    pub fn range(mut self, range: Option<[f64; 2]>) -> Self {
-        self.range = range;
-        self
     }
 
     /// Adds a user-defined content with this weight; the weights of [`SyntheticAnomalies::medical`] and

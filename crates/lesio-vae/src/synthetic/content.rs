@@ -230,6 +230,7 @@ fn rolled(image: &[f32], shape: Shape, by: [f64; 2], into: &mut [f32]) {
 mod tests {
     use super::*;
     use lesio_nn::random;
+    use lesio_settings::mutation::refusals;
 
     #[test]
     fn images_roll_around() {
@@ -268,19 +269,15 @@ mod tests {
 
     #[test]
     fn settings_that_cannot_be_are_named() {
-        let refused = |content: Content| content.validate().unwrap_err().setting;
-        for value in [f64::NAN, -1.0, 1e9] {
-            assert_eq!(
-                refused(Content::Brighter { least: value, most: 1.0, texture: 0.0 }),
-                "brighter.least"
-            );
-            assert_eq!(refused(Content::Brighter { least: 0.0, most: value, texture: 0.0 }), "brighter.most");
-            assert_eq!(refused(Content::Darker { least: 0.0, most: value }), "darker.most");
-            assert_eq!(refused(Content::Tinted { largest: value }), "tinted.largest");
-            assert_eq!(refused(Content::Colored { texture: value }), "colored.texture");
-            assert_eq!(refused(Content::Foreign { shift: value, rotation: 0.0 }), "foreign.shift");
-            assert_eq!(refused(Content::Foreign { shift: 0.5, rotation: value }), "foreign.rotation");
-            assert_eq!(refused(Content::Displaced { least: 0.0, most: value }), "displaced.most");
-        }
+        let valid = Content::Tinted { largest: 0.1 };
+        let refused = refusals(valid, Content::validate, [f64::NAN, -1.0, 1e9]);
+        refused("brighter.least", |own, least| *own = Content::Brighter { least, most: 1.0, texture: 0.0 });
+        refused("brighter.most", |own, most| *own = Content::Brighter { least: 0.0, most, texture: 0.0 });
+        refused("darker.most", |own, most| *own = Content::Darker { least: 0.0, most });
+        refused("tinted.largest", |own, largest| *own = Content::Tinted { largest });
+        refused("colored.texture", |own, texture| *own = Content::Colored { texture });
+        refused("foreign.shift", |own, shift| *own = Content::Foreign { shift, rotation: 0.0 });
+        refused("foreign.rotation", |own, rotation| *own = Content::Foreign { shift: 0.5, rotation });
+        refused("displaced.most", |own, most| *own = Content::Displaced { least: 0.0, most });
     }
 }
