@@ -64,9 +64,12 @@ pub(crate) fn extract(
     let mut part = graph.clone();
     for (name, input) in inputs {
         let node = &mut part.nodes[input.id];
-        node.op = Op::Input;
-        node.inputs.clear();
-        node.shape = shape_of(&input.dims).unwrap_or(node.shape);
+        // An input of the model keeps its shape: it may be an image that the model reads as a vector.
+        if !matches!(node.op, Op::Input) {
+            node.op = Op::Input;
+            node.inputs.clear();
+            node.shape = shape_of(&input.dims).unwrap_or(node.shape);
+        }
         let mut origin = (*node.origin).clone();
         (*name).clone_into(&mut origin.name);
         node.origin = origin.into();
@@ -194,13 +197,15 @@ impl Emission<'_> {
             }
             Op::Multiply => self.builder.layer(name.as_str(), Layer::Multiply, &inputs)?,
             Op::Power(exponent) => {
-                return refuse(&format!("its exponent is {exponent}, expected 1, 2 or 3"));
+                return refuse(&format!("it raises values to the power of {exponent}, expected 1, 2 or 3"));
             }
             Op::Erf | Op::Exp => {
                 return refuse(
                     "it stands alone: it is known as a part of GELU or of the sampling of a latent vector",
                 );
             }
+            Op::Function => return refuse("it has no counterpart among lesio's layers"),
+            Op::Filled(_) => return refuse("it makes a constant whose shape depends on the batch"),
             Op::Random => return refuse("it draws random numbers: state which tensor is the latent vector"),
         };
         let made = match self.builder.shape(made) {

@@ -37,7 +37,7 @@ pub(crate) fn floats(name: &str, dims: &[i64], values: &[f32]) -> TensorProto {
     }
 }
 
-fn integers(name: &str, values: &[i64]) -> TensorProto {
+pub(crate) fn integers(name: &str, values: &[i64]) -> TensorProto {
     TensorProto {
         name: name.to_owned(),
         dims: vec![values.len() as i64],
@@ -57,12 +57,21 @@ fn ints(name: &str, values: &[i64]) -> AttributeProto {
 }
 
 pub(crate) fn bytes(dims: &[i64], nodes: Vec<NodeProto>, weights: Vec<TensorProto>) -> Vec<u8> {
-    let output = ValueInfoProto { name: "y".to_owned(), kind: None };
+    bytes_of(dims, nodes, weights, &["y"])
+}
+
+pub(crate) fn bytes_of(
+    dims: &[i64],
+    nodes: Vec<NodeProto>,
+    weights: Vec<TensorProto>,
+    outputs: &[&str],
+) -> Vec<u8> {
+    let output = outputs.iter().map(|&name| ValueInfoProto { name: name.to_owned(), kind: None });
     let graph = GraphProto {
         node: nodes,
         initializer: weights,
         input: vec![input(dims)],
-        output: vec![output],
+        output: output.collect(),
         ..GraphProto::default()
     };
     let opset_import = vec![OperatorSetIdProto { domain: String::new(), version: 17 }];
@@ -99,6 +108,15 @@ fn graphs_that_are_none_are_named() {
     assert!(foreign.contains("com.example.Relu (opset 0)"), "{foreign}");
     let empty = text(vec![node("Conv", &[], "y")], vec![]);
     assert!(empty.contains("input 0 is missing"), "{empty}");
+    // Operators of sets that are not known may be defined otherwise.
+    for (version, is_read) in [(8, false), (9, true), (24, true), (25, false)] {
+        let bytes = bytes(&[1, 2, 8, 8], vec![node("Relu", &["x"], "y")], vec![]);
+        let mut model = ModelProto::decode(&bytes[..]).unwrap();
+        model.opset_import[0].version = version;
+        let found = OnnxModel::from_bytes(&model.encode_to_vec()).unwrap().network(&[], None);
+        let text = found.map_or_else(|error| error.to_string(), |_| "read".to_owned());
+        assert_eq!(text.contains("operator sets 9 to 24 are read"), !is_read, "{version}: {text}");
+    }
 }
 
 #[test]
@@ -146,6 +164,13 @@ fn what_only_claims_to_be_large_takes_no_memory() {
     let model = OnnxModel::from_bytes(&bytes(&[1, 40_000, 2, 2], vec![depthwise], vec![weights])).unwrap();
     let error = model.network(&[], None).unwrap_err();
     assert!(matches!(error, OnnxError::Unsupported { .. }), "{error}");
+    // As a dense kernel, a dilated convolution of nine weights would be, too.
+    let mut dilated = node("Conv", &["x", "w"], "y");
+    dilated.attribute = vec![ints("dilations", &[4000, 4000]), ints("pads", &[4000; 4])];
+    let weights = floats("w", &[1, 1, 3, 3], &[1.0; 9]);
+    let model = OnnxModel::from_bytes(&bytes(&[1, 1, 8, 8], vec![dilated], vec![weights])).unwrap();
+    let error = model.network(&[], None).unwrap_err().to_string();
+    assert!(error.contains("1 x 1 x 8001 x 8001 weights is too large"), "{error}");
     // Images that do not fit into any memory.
     let model =
         OnnxModel::from_bytes(&bytes(&[1, 1, 1 << 20, 1 << 20], vec![node("Relu", &["x"], "y")], vec![]));
@@ -287,4 +312,13 @@ fn sizes_that_the_model_leaves_open_are_stated() {
     let network = model.network(&[], Some(Shape::new(2, 4, 6))).unwrap().network;
     assert_eq!(network.input_shapes(), [Shape::new(2, 4, 6)]);
     assert!(model.network(&[], Some(Shape::new(3, 4, 6))).is_err());
+    // The size of an image that a model reads as a vector, or without its axis of channels.
+    for axes in [&[-1, 24][..], &[-1, -1], &[1, 4, 6], &[-1, -1, -1]] {
+        let model = bytes(axes, vec![node("Relu", &["x"], "y")], vec![]);
+        let model = OnnxModel::from_bytes(&model).unwrap();
+        let network = model.network(&[], Some(Shape::new(1, 4, 6))).unwrap().network;
+        assert_eq!(network.input_shapes(), [Shape::new(1, 4, 6)], "{axes:?}");
+        let other = model.network(&[], Some(Shape::new(2, 4, 6)));
+        assert_eq!(other.is_ok(), axes == [-1, -1], "{axes:?}");
+    }
 }

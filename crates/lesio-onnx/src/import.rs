@@ -4,14 +4,16 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use lesio_anomaly::{DeclaredConfig, Model, ModelConfig, Provenance};
-use lesio_nn::{Device, StateDict, StateDictError};
+use lesio_nn::{Device, Shape, StateDict, StateDictError};
 use lesio_settings::setters;
 use lesio_vae::{BuildError, Likelihood};
 
 use crate::error::OnnxError;
+use crate::extract::{Converted, Names, extract};
+use crate::image::{axes_of, image_input};
 use crate::model::OnnxModel;
 use crate::network::{OutputForm, Sigmoid};
-use crate::vae::{ConvertedVae, VaeTensors};
+use crate::vae::{ConvertedVae, EncoderHalf, VaeTensors};
 
 /// The output of a model.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -39,8 +41,7 @@ pub struct ImportConfig {
     pub model: PathBuf,
     /// The file of the decoder, if it is separate. Default none.
     pub decoder: Option<PathBuf>,
-    /// A file of weights that replace the weights of the same names: `.safetensors`, or `.pth` with the feature
-    /// `candle`. Default none.
+    /// A file of weights that replace the weights of the same names: `.safetensors` or `.pth`. Default none.
     pub weights: Option<PathBuf>,
     /// The output of the model.
     pub kind: ImportedKind,
@@ -87,16 +88,21 @@ pub enum ImportError {
     #[error(transparent)]
     Weights(#[from] StateDictError),
     /// A file contains weights that no model needs.
-    #[error("{path:?} holds weights that no model needs: {}", .names.join(", "))]
+    #[error("{path:?} holds weights that no model needs: {}. {}", .names.join(", "), crate::model::FOLDED)]
     Unused {
         /// The file.
         path: PathBuf,
         /// The names of the weights.
         names: Vec<String>,
     },
-    /// The networks do not form the model.
-    #[error(transparent)]
-    Build(#[from] BuildError),
+    /// The networks of a file do not form the model.
+    #[error("{path:?} cannot be imported")]
+    Build {
+        /// The file.
+        path: PathBuf,
+        /// The problem.
+        source: BuildError,
+    },
     /// A decoder is given for a kind of model that has none.
     #[error("only a VAE has a decoder")]
     Decoder,
@@ -143,15 +149,19 @@ impl ImportConfig {
                 let ending =
                     if likelihood == Likelihood::Bernoulli { OutputForm::Logit } else { OutputForm::AsIs };
                 let tensors = self.tensors.clone().ending(ending);
-                let converted = match second {
-                    Some(decoder) => ConvertedVae::of_two(&first, decoder, &tensors),
-                    None => ConvertedVae::of_one(&first, &tensors),
+                let in_model = |source| at(&self.model, source);
+                let converted = match (second, &self.decoder) {
+                    (Some(decoder), Some(path)) => {
+                        let half = EncoderHalf::of(&first, &tensors).map_err(in_model)?;
+                        half.with(decoder, &tensors).map_err(|source| at(path, source))?
+                    }
+                    _ => ConvertedVae::of_one(&first, &tensors).map_err(in_model)?,
                 };
-                let converted = converted.map_err(|source| at(&self.model, source))?;
                 let [mean, log_variance, reconstruction] = &converted.taken;
                 decisions.push(format!(
                     "the mean is {mean:?}, the log-variance {log_variance:?}, the reconstruction {reconstruction:?}"
                 ));
+                decisions.extend(converted.decisions.iter().cloned());
                 if ending == OutputForm::Logit {
                     decisions.push(sigmoid_in_words(converted.sigmoid));
                 }
@@ -160,23 +170,72 @@ impl ImportConfig {
             }
             (_, Some(_)) => return Err(ImportError::Decoder),
             (kind, None) => {
-                let ending =
-                    if kind == ImportedKind::Segmenter { OutputForm::Logit } else { OutputForm::AsIs };
-                let outputs: Vec<&str> = self.tensors.reconstruction.as_deref().into_iter().collect();
-                let converted = first.network_ending(&outputs, self.tensors.size, ending);
-                let (converted, sigmoid) = converted.map_err(|source| at(&self.model, source))?;
-                let (network, parameters) = (converted.network, converted.parameters);
-                if kind == ImportedKind::Segmenter {
-                    decisions.push(sigmoid_in_words(sigmoid));
-                    (DeclaredConfig::Segmenter { network }, parameters)
-                } else {
-                    (DeclaredConfig::Reconstructor { network }, parameters)
-                }
+                let is_segmenter = kind == ImportedKind::Segmenter;
+                let converted = one_network(&first, is_segmenter, &self.tensors, &mut decisions);
+                let Converted { network, parameters } =
+                    converted.map_err(|source| at(&self.model, source))?;
+                let config = match is_segmenter {
+                    true => DeclaredConfig::Segmenter { network },
+                    false => DeclaredConfig::Reconstructor { network },
+                };
+                (config, parameters)
             }
         };
-        let model = Model::new(&ModelConfig::Declared { config }, &parameters, device)?;
+        let model = Model::new(&ModelConfig::Declared { config }, &parameters, device);
+        let model = model.map_err(|source| ImportError::Build { path: self.model.clone(), source })?;
         Ok(Imported { model, provenance, decisions })
     }
+}
+
+/// The network from an image to its reconstruction, or to one logit for each pixel.
+fn one_network(
+    model: &OnnxModel,
+    is_segmenter: bool,
+    tensors: &VaeTensors,
+    decisions: &mut Vec<String>,
+) -> Result<Converted, OnnxError> {
+    let input = image_input(model, tensors.size)?;
+    let wanted: Vec<&str> = match &tensors.reconstruction {
+        Some(name) => vec![name.as_str()],
+        None => model.outputs().iter().map(String::as_str).collect(),
+    };
+    let lowered = model.lowered(&wanted, tensors.size)?;
+    let image = lowered.computed(input)?;
+    let shape = lowered.graph.shape(image.id);
+    let (what, expected) = match is_segmenter {
+        true => ("map of anomalies", Shape::new(1, shape.height, shape.width)),
+        false => ("reconstruction", shape),
+    };
+    let name = match &tensors.reconstruction {
+        Some(name) => name.clone(),
+        None => {
+            let name = lowered.image_output(what, model.outputs(), expected, Some(image.id))?;
+            if wanted.len() > 1 {
+                decisions.push(format!("the {what} is {name:?}"));
+            }
+            name
+        }
+    };
+    let value = lowered.computed(&name)?;
+    let Some(mut end) = value.as_image(expected) else {
+        let axes: Vec<String> = value.dims.iter().map(usize::to_string).collect();
+        let mut reason = format!("has the axes [n, {}], expected [n, ", axes.join(", "));
+        reason += &axes_of(expected).iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+        reason += &format!("] of images {shape}");
+        if is_segmenter && value.dims == [2, shape.height, shape.width] {
+            reason += ": of two classes, export the logit of class 1 minus the logit of class 0";
+        }
+        return Err(OnnxError::Tensor { name, reason });
+    };
+    if lowered.is_random(&end) {
+        let reason =
+            "draws random numbers: import it as a VAE, or export it with the mean in place of the sample";
+        return Err(OnnxError::Model(reason.to_owned()));
+    }
+    if is_segmenter {
+        decisions.push(sigmoid_in_words(lowered.take_sigmoid_off(&mut end)));
+    }
+    extract(&lowered.graph, &[(input, image)], &[end], &mut Names::default())
 }
 
 fn sigmoid_in_words(sigmoid: Sigmoid) -> String {
@@ -194,4 +253,109 @@ fn at(path: &Path, source: OnnxError) -> ImportError {
 
 fn read(path: &Path) -> Result<OnnxModel, ImportError> {
     OnnxModel::read(path).map_err(|source| at(path, source))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+    use crate::hostile::{bytes_of, integers, node};
+    use crate::proto::NodeProto;
+
+    /// The decisions of an import, or the error with its cause.
+    fn import(
+        kind: ImportedKind,
+        size: Option<Shape>,
+        axes: &[i64],
+        nodes: Vec<NodeProto>,
+        outputs: &[&str],
+    ) -> Result<Vec<String>, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("own.onnx");
+        std::fs::write(&path, bytes_of(axes, nodes, vec![integers("one", &[1])], outputs)).unwrap();
+        let config = ImportConfig::new(path, kind).tensors(VaeTensors::default().size(size));
+        let imported = config.import(&Device::Cpu).map_err(|error| {
+            let text = format!("{error}: {}", error.source().unwrap());
+            assert!(text.contains("own.onnx"), "{text}");
+            text
+        })?;
+        let shape = imported.model.image_shape();
+        assert_eq!(shape, size.unwrap_or(shape));
+        Ok(imported.decisions)
+    }
+
+    #[test]
+    fn the_output_with_the_shape_of_the_image_is_taken() {
+        let nodes = || {
+            vec![
+                node("Relu", &["x"], "y"),
+                node("GlobalAveragePool", &["y"], "code"),
+                node("Softmax", &["y"], "unused"),
+                node("Identity", &["x"], "same"),
+            ]
+        };
+        let (kind, axes) = (ImportedKind::Reconstructor, [1, 2, 8, 6]);
+        let found = import(kind, None, &axes, nodes(), &["code", "y", "same"]).unwrap();
+        assert_eq!(found, ["the reconstruction is \"y\""]);
+        let error = import(kind, None, &axes, nodes(), &["code", "y", "unused"]).unwrap_err();
+        assert!(error.contains("clearly its reconstruction: name one of code, y, unused"), "{error}");
+        // An image as a vector, and one without its axis of channels.
+        let vector = vec![node("Relu", &["x"], "a"), node("Flatten", &["a"], "y")];
+        assert!(import(kind, None, &axes, vector, &["y"]).is_ok());
+        let squeezed = vec![
+            node("Relu", &["x"], "a"),
+            node("Sigmoid", &["a"], "b"),
+            node("Squeeze", &["b", "one"], "y"),
+        ];
+        let found = import(ImportedKind::Segmenter, None, &[1, 1, 8, 6], squeezed, &["y"]).unwrap();
+        assert!(found[0].contains("ends with a sigmoid"), "{found:?}");
+        // Two logits for each pixel.
+        let error = import(ImportedKind::Segmenter, None, &axes, nodes(), &["y"]).unwrap_err();
+        assert!(
+            error.contains("[n, 2, 8, 6], expected [n, 1, 8, 6]") && error.contains("class 1"),
+            "{error}"
+        );
+        let sampled = vec![node("RandomNormalLike", &["x"], "a"), node("Add", &["x", "a"], "y")];
+        let error = import(kind, None, &axes, sampled, &["y"]).unwrap_err();
+        assert!(error.contains("import it as a VAE"), "{error}");
+    }
+
+    #[test]
+    fn inputs_that_are_no_images_are_named() {
+        let relu = || vec![node("Relu", &["x"], "y")];
+        let kind = ImportedKind::Reconstructor;
+        for (axes, size, named) in [
+            (
+                &[1, 48][..],
+                Some(Shape::new(1, 8, 6)),
+                "axes [1, 48], expected [n, channels, rows, columns]: state",
+            ),
+            (
+                &[-1, 8, 6],
+                Some(Shape::new(1, 8, 6)),
+                "axes [?, 8, 6], expected [n, channels, rows, columns]: state",
+            ),
+            (&[1, 8, 6, 3], None, "axes [1, 8, 6, 3], expected [n, channels, rows, columns]: export"),
+            (&[1, 1, 1, 8, 6], None, "axes [1, 1, 1, 8, 6], expected"),
+        ] {
+            let error = import(kind, None, axes, relu(), &["y"]).unwrap_err();
+            assert!(error.contains(named), "{error}");
+            if size.is_some() {
+                assert!(import(kind, size, axes, relu(), &["y"]).is_ok(), "{axes:?}");
+            }
+        }
+    }
+
+    /// Also an error of the networks of a model that was converted.
+    #[test]
+    fn errors_name_the_file() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/vae.onnx");
+        let kind = ImportedKind::Vae { likelihood: Likelihood::Gaussian { scale: 0.0 }, beta: 1.0 };
+        let error = ImportConfig::new(path, kind).import(&Device::Cpu).unwrap_err();
+        assert!(
+            matches!(error, ImportError::Build { .. }) && error.to_string().contains("vae.onnx"),
+            "{error}"
+        );
+    }
 }

@@ -49,6 +49,10 @@ pub(crate) enum Op {
     Erf,
     Exp,
     Random,
+    /// A function whose result has the shape of its input.
+    Function,
+    /// One number, as often as the batch is large.
+    Filled(f32),
 }
 
 /// Weights in the layout of the layer, and an optional bias for each output channel.

@@ -10,7 +10,7 @@
 //! | write a localizer or a network as ONNX | [`ExportConfig::export`], [`network_to_onnx`] |
 //! | replace weights by those of a `state_dict` | [`OnnxModel::replace_weights`] |
 //!
-//! lesio reads operators as opsets 9 to 24 define them, if it has a layer that computes the same, or if the weights
+//! lesio reads operators of opsets 9 to 24, if it has a layer that computes the same, or if the weights
 //! can be rearranged so that a layer does. An operator that is not supported is an error that names the operator, the
 //! opset and the node. A network takes any batch size, even if the model fixes one.
 //!
@@ -32,12 +32,14 @@ mod extract;
 mod fold;
 #[cfg(test)]
 mod hostile;
+mod image;
 mod import;
 mod ir;
 mod lower;
 mod model;
 mod network;
 mod proto;
+mod sampling;
 mod simplify;
 mod tensor;
 mod vae;

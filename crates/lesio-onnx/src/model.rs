@@ -1,5 +1,6 @@
 //! ONNX models, read from files.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
@@ -16,6 +17,10 @@ use crate::tensor::{Data, Tensor};
 
 /// The maximum size, in bytes, of a model file and of a file of weights: 1 GiB, as for the parameters of a network.
 pub const LARGEST_FILE: u64 = 1 << 30;
+
+/// Why weights may be missing or left over although both files are of one model.
+pub(crate) const FOLDED: &str = "If the exporter folded or merged layers, export with do_constant_folding=False (with \
+                                 dynamo=True: optimize=False), or export the trained model itself";
 
 /// An ONNX model: its graph and its weights, decoded and checked, but not converted.
 #[derive(Clone, Debug)]
@@ -152,55 +157,99 @@ impl OnnxModel {
     /// Replaces weights by those of another file, such as a `state_dict`. Returns the names of the `weights` it used.
     ///
     /// Weights are matched by name. Exporters may add a prefix to all names of the graph (`model.encoder.weight` for
-    /// `encoder.weight`). The prefix that gives the most matches is left out; of equal ones, the shortest.
+    /// `encoder.weight`), and other programs one to all names of `weights` (`module.encoder.weight`). The prefixes that
+    /// give the most matches are left out; of equal ones, the shortest. Constants without axes and the scales of a
+    /// resize are no weights: they are kept if `weights` does not contain them.
+    ///
+    /// Exporters write a weight of several names once. Tensors of `weights` that equal a used one count as used; if all
+    /// their numbers are the same, as in a new normalization, only if several nodes read the weight.
     ///
     /// # Errors
-    /// For a weight of the graph that `weights` does not contain or that has another shape there.
+    /// For a weight of the graph that `weights` does not contain or that has another shape there. The model is then
+    /// unchanged.
     pub fn replace_weights(&mut self, weights: &StateDict) -> Result<BTreeSet<String>, OnnxError> {
-        let theirs: BTreeMap<&str, &[usize]> = weights.names().collect();
         let own: Vec<String> = self.weights().map(str::to_owned).collect();
-        let known = |prefix: &str| {
-            own.iter()
-                .filter(|name| name.strip_prefix(prefix).is_some_and(|n| theirs.contains_key(n)))
-                .count()
-        };
-        // The first 64 names suffice, since a useful prefix is common to most names.
-        let prefixes: BTreeSet<&str> = own
-            .iter()
-            .take(64)
-            .flat_map(|name| name.match_indices('.').map(|(dot, _)| &name[..=dot]).chain([""]))
-            .collect();
-        let prefix =
-            prefixes.into_iter().rev().max_by_key(|prefix| known(prefix)).unwrap_or_default().to_owned();
-        // Single numbers may be constants, which are not parameters.
-        let is_number = |name: &&String| self.constants.get(*name).is_some_and(|tensor| tensor.len() <= 1);
-        let missing: Vec<&str> = own
-            .iter()
-            .filter(|name| !is_number(name))
-            .map(|name| name.strip_prefix(&prefix).unwrap_or(name))
-            .filter(|name| !theirs.contains_key(name))
-            .collect();
-        if !missing.is_empty() {
-            return Err(OnnxError::Weights(format!("they do not hold {}", missing.join(", "))));
-        }
-        let mut used = BTreeSet::new();
-        for name in &own {
-            let short = name.strip_prefix(&prefix).unwrap_or(name);
-            let (Some(tensor), Some(weight)) = (self.constants.get_mut(name), weights.get(short)) else {
+        let [ours, theirs] = prefixes(&own, weights);
+        let file = weights.path().map_or_else(|| "the other file".to_owned(), |path| format!("{path:?}"));
+        let (mut found, mut missing) = (Vec::new(), Vec::new());
+        for name in own {
+            let Some(tensor) = self.constants.get(&name) else { continue };
+            let readers = self.nodes.iter().filter(|node| node.inputs.contains(&name));
+            let theirs = format!("{theirs}{}", name.strip_prefix(&ours).unwrap_or(&name));
+            let Some(weight) = weights.get(&theirs) else {
+                if let Some(kind) = weights.other_type(&theirs) {
+                    return Err(OnnxError::Weights(format!("{theirs:?} of {file} holds {kind}, not floats")));
+                }
+                let mut operators = readers.map(|node| node.name.operator.as_str());
+                let is_setting = operators.all(|operator| matches!(operator, "Resize" | "Upsample"));
+                if !(tensor.dims.is_empty() || is_setting) {
+                    missing.push(theirs);
+                }
                 continue;
             };
             if tensor.dims != weight.shape() {
                 return Err(OnnxError::Weights(format!(
-                    "{short:?} has shape {:?}, the model needs {:?}",
+                    "{theirs:?} of {file} has shape {:?}, the model needs {:?}",
                     weight.shape(),
                     tensor.dims
                 )));
             }
-            tensor.data = Data::Floats(weight.values().into());
-            used.insert(short.to_owned());
+            let readers = readers.count();
+            found.push((name, theirs, weight, readers));
         }
-        Ok(used)
+        let mut used = BTreeMap::new();
+        for (_, theirs, _, readers) in &found {
+            used.insert(theirs.as_str(), *readers);
+        }
+        let names = || weights.names().map(|(name, _)| name);
+        if !missing.is_empty() {
+            let others: Vec<&str> = names().filter(|name| !used.contains_key(name)).collect();
+            let others = match others[..] {
+                [] => String::new(),
+                _ => format!(", and the model does not use its {}", some_of(&others)),
+            };
+            let missing = missing.join(", ");
+            return Err(OnnxError::Weights(format!("{file} does not hold {missing}{others}. {FOLDED}")));
+        }
+        let is_tied = |name: &str| {
+            let weight = weights.get(name);
+            let is_even = weight.is_some_and(|own| own.values().windows(2).all(|two| two[0] == two[1]));
+            used.iter().any(|(other, readers)| weights.get(other) == weight && (*readers > 1 || !is_even))
+        };
+        let is_used = |name: &&str| used.contains_key(name) || is_tied(name);
+        let all = names().filter(is_used).map(str::to_owned).collect();
+        for (name, _, weight, _) in found {
+            if let Some(tensor) = self.constants.get_mut(&name) {
+                tensor.data = Data::Floats(weight.values().into());
+            }
+        }
+        Ok(all)
     }
+}
+
+/// The prefixes, of the weights of a graph and of those of another program, without which the most names are equal.
+fn prefixes(own: &[String], weights: &StateDict) -> [String; 2] {
+    // The first 64 names suffice, since a useful prefix is common to most names.
+    let ours: BTreeSet<&str> = own
+        .iter()
+        .take(64)
+        .flat_map(|name| name.match_indices('.').map(|(dot, _)| &name[..=dot]))
+        .chain([""])
+        .collect();
+    let pairs =
+        weights.prefixes().into_iter().flat_map(|theirs| ours.iter().map(move |ours| [*ours, theirs]));
+    let best = pairs.max_by_key(|[ours, theirs]| {
+        let short = own.iter().filter_map(|name| name.strip_prefix(ours));
+        let known = short.filter(|name| weights.get(&format!("{theirs}{name}")).is_some()).count();
+        (known, Reverse(ours.len() + theirs.len()))
+    });
+    best.unwrap_or_default().map(str::to_owned)
+}
+
+/// The first names, and the number of the others.
+fn some_of(names: &[&str]) -> String {
+    let told = names.iter().take(5).copied().collect::<Vec<_>>().join(", ");
+    if names.len() > 5 { format!("{told} and {} more", names.len() - 5) } else { told }
 }
 
 impl Node {
@@ -336,5 +385,88 @@ impl Node {
     pub(crate) fn attribute(&self, name: &str, kind: i32) -> Option<&AttributeProto> {
         // Writers older than version 3 of the format do not state the kind.
         self.attributes.get(name).filter(|attribute| attribute.kind == kind || attribute.kind == 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hostile::{bytes, floats, node};
+
+    /// Two convolutions with one weight, a bias of one number, and constants that are no weights.
+    fn model() -> OnnxModel {
+        let nodes = vec![
+            node("Conv", &["x", "net.a.weight", "net.a.bias"], "a"),
+            node("Conv", &["a", "net.a.weight", "net.out.bias"], "b"),
+            node("Mul", &["b", "half"], "c"),
+            node("Resize", &["c", "", "scales"], "y"),
+        ];
+        let weights = vec![
+            floats("net.a.weight", &[1, 1, 1, 2], &[1.0, 2.0]),
+            floats("net.a.bias", &[1], &[3.0]),
+            floats("net.out.bias", &[1], &[4.0]),
+            floats("half", &[], &[0.5]),
+            floats("scales", &[4], &[1.0, 1.0, 2.0, 2.0]),
+        ];
+        OnnxModel::from_bytes(&bytes(&[1, 1, 8, 8], nodes, weights)).unwrap()
+    }
+
+    fn dict(names: &[(&str, &[f32])]) -> StateDict {
+        StateDict::new(names.iter().map(|(name, values)| {
+            let shape = if name.ends_with("bias") { vec![values.len()] } else { vec![1, 1, 1, values.len()] };
+            (*name, shape, values.to_vec())
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn weights_are_replaced_and_constants_kept() {
+        for prefix in ["", "net.", "module.", "module.net."] {
+            let names = ["a.weight", "a.bias", "out.bias"].map(|name| format!("{prefix}{name}"));
+            let values: [&[f32]; 3] = [&[5.0, 6.0], &[7.0], &[8.0]];
+            let mut model = model();
+            let given: Vec<_> = names.iter().map(String::as_str).zip(values).collect();
+            let used = model.replace_weights(&dict(&given)).unwrap();
+            assert_eq!(used, names.into_iter().collect());
+            let values = |name: &str| model.constants[name].as_floats().unwrap().to_vec();
+            assert_eq!(
+                (values("net.a.weight"), values("net.out.bias")),
+                (vec![5.0, 6.0], vec![8.0]),
+                "{prefix}"
+            );
+            assert_eq!((values("half"), values("scales").len()), (vec![0.5], 4));
+        }
+    }
+
+    /// A bias of one number is a weight: its old value is not that of the trained model.
+    #[test]
+    fn missing_weights_are_errors() {
+        let mut model = model();
+        let theirs = dict(&[("a.weight", &[5.0, 6.0]), ("a.bias", &[7.0]), ("last.bias", &[8.0])]);
+        let error = model.replace_weights(&theirs).unwrap_err().to_string();
+        assert!(
+            error.contains("the other file does not hold out.bias, and the model does not use its last"),
+            "{error}"
+        );
+        assert!(error.contains("do_constant_folding=False"), "{error}");
+        let wrong = dict(&[("a.weight", &[5.0, 6.0]), ("a.bias", &[7.0, 1.0]), ("out.bias", &[8.0])]);
+        let error = model.replace_weights(&wrong).unwrap_err().to_string();
+        assert!(error.contains("\"a.bias\" of the other file has shape [2], the model needs [1]"), "{error}");
+        assert_eq!(model.constants["net.a.weight"].as_floats(), Some(&[1.0, 2.0][..]));
+    }
+
+    #[test]
+    fn weights_with_several_names_are_used() {
+        let own: [(&str, &[f32]); 3] = [("a.weight", &[5.0, 6.0]), ("a.bias", &[7.0]), ("out.bias", &[8.0])];
+        let used = |more: &[(&str, &[f32])]| {
+            let used = model().replace_weights(&dict(&[&own, more].concat())).unwrap();
+            used.into_iter().filter(|name| own.iter().all(|(own, _)| own != name)).collect::<Vec<_>>()
+        };
+        assert_eq!(used(&[("b.weight", &[5.0, 6.0]), ("c.weight", &[5.0, 7.0])]), ["b.weight"]);
+        // One node reads the bias: an equal one, such as that of a new layer, says nothing.
+        assert!(used(&[("b.bias", &[7.0])]).is_empty());
+        let even: [(&str, &[f32]); 4] =
+            [("a.weight", &[1.0, 1.0]), ("a.bias", &[7.0]), ("out.bias", &[8.0]), ("b.weight", &[1.0, 1.0])];
+        assert!(model().replace_weights(&dict(&even)).unwrap().contains("b.weight"));
     }
 }

@@ -33,8 +33,8 @@ pub enum Sigmoid {
 impl OnnxModel {
     /// The network that computes the named tensors of the model from its inputs; all outputs if `outputs` is empty.
     ///
-    /// `size` is the shape of inputs whose rows and columns the model leaves open. The network takes any batch size,
-    /// even if the model fixes it.
+    /// `size` is the shape of inputs whose rows and columns the model leaves open, or that the model reads as vectors.
+    /// The network takes any batch size, even if the model fixes it.
     ///
     /// # Errors
     /// For operators that are not supported, which the error names with opset and node; for names that do not exist;

@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
-use lesio_nn::{Activation, LARGEST_PARAMETERS, Layer};
+use lesio_nn::{Activation, LARGEST_PARAMETERS, Layer, Shape};
 
+use crate::error::NodeName;
 use crate::ir::{Affine, Graph, Id, Op, Weights};
 
 /// The maximum number of rounds. Each round makes the graph smaller, except the last.
@@ -87,6 +88,14 @@ impl<'g> Round<'g> {
         self.graph.nodes[id].op = op;
         self.graph.nodes[id].inputs = vec![input];
         self.changed = true;
+    }
+
+    /// Adds a node with one input.
+    fn added(&mut self, op: Op, input: Id, shape: Shape, origin: &Arc<NodeName>) -> Id {
+        let id = self.graph.push(op, vec![input], shape, origin);
+        self.users.push(1);
+        self.same.push(id);
+        id
     }
 
     fn stand_for(&mut self, id: Id, other: Id) {
@@ -209,9 +218,7 @@ impl<'g> Round<'g> {
                 let (inner_shape, origin) =
                     (self.graph.shape(inner), Arc::clone(&self.graph.nodes[id].origin));
                 let scalar = affine.as_scalar().map_or(affine, |(scale, shift)| Affine::scalar(scale, shift));
-                let scaled = self.graph.push(Op::Affine(scalar), vec![inner], inner_shape, &origin);
-                self.users.push(1);
-                self.same.push(scaled);
+                let scaled = self.added(Op::Affine(scalar), inner, inner_shape, &origin);
                 self.become_of(id, Op::Layer(Layer::Reshape(shape)), scaled);
             }
             _ if self.users[before] != 1 => {}
@@ -238,16 +245,29 @@ impl<'g> Round<'g> {
         }
     }
 
-    /// Recognizes `x * sigmoid(x)` and the two forms of GELU, each with a factor.
+    /// Recognizes `x * sigmoid(x)` and the two forms of GELU, each with a factor. Reshapes between the parts have no
+    /// effect, since the functions of the parts are applied to each value.
     fn multiply(&mut self, id: Id) {
-        let [a, b] = self.graph.nodes[id].inputs[..] else { return };
+        let Some([a, b]) = self.factors(id) else { return };
         let found = self.gate(a, b).or_else(|| self.gate(b, a));
         let Some((factor, x, activation)) = found else { return };
-        let (shape, origin) = (self.graph.shape(id), Arc::clone(&self.graph.nodes[id].origin));
-        let active = self.graph.push(Op::Layer(Layer::Activation(activation)), vec![x], shape, &origin);
-        self.users.push(1);
-        self.same.push(active);
+        let (own, shape) = (self.graph.shape(x), self.graph.shape(id));
+        let origin = Arc::clone(&self.graph.nodes[id].origin);
+        let mut active = self.added(Op::Layer(Layer::Activation(activation)), x, own, &origin);
+        if own != shape {
+            active = self.added(Op::Layer(Layer::Reshape(shape)), active, shape, &origin);
+        }
         self.become_of(id, Op::Affine(Affine::scalar(factor, 0.0)), active);
+    }
+
+    /// The factors of a product of two values of one shape, before reshapes. A product that repeats a value has none.
+    fn factors(&self, id: Id) -> Option<[Id; 2]> {
+        match (self.op(id), &self.graph.nodes[id].inputs[..]) {
+            (Op::Multiply, &[a, b]) if self.graph.shape(a) == self.graph.shape(b) => {
+                Some([a, b].map(|id| self.bare(id)))
+            }
+            _ => None,
+        }
     }
 
     /// Recognizes a value times its gate as an activation: returns a factor, the argument and the activation.
@@ -263,7 +283,7 @@ impl<'g> Round<'g> {
     /// The activation of `x` whose gate is this node, with a factor.
     fn gate_of(&self, gate: Id, x: Id) -> Option<(f32, Activation)> {
         let (scale, shift, core) = self.line(gate);
-        let inner = self.input(core);
+        let inner = self.bare(self.input(core));
         let (slope, offset, argument) = self.line(inner);
         let near = |expected: f64| offset == 0.0 && (f64::from(slope) / expected - 1.0).abs() < 1e-5;
         let is_one_plus = scale == shift;
@@ -285,44 +305,49 @@ impl<'g> Round<'g> {
     /// Whether a node is `x + 0.044715 x^3`.
     fn is_cubic(&self, id: Id, x: Id) -> bool {
         let near = |found: f32| (f64::from(found) / 0.044_715 - 1.0).abs() < 1e-5;
-        let [a, b] = self.graph.nodes[id].inputs[..] else { return false };
-        let pairs = [(a, b), (b, a)];
-        match self.op(id) {
-            Op::Layer(Layer::Add) => pairs.iter().any(|&(line, cube)| {
-                let (scale, shift, cube) = self.line(cube);
-                line == x && near(scale) && shift == 0.0 && self.power_of(cube, x) == Some(3)
-            }),
-            // x (1 + 0.044715 x^2)
-            Op::Multiply => pairs.iter().any(|&(line, square)| {
-                let (scale, shift, square) = self.line(square);
-                line == x && near(scale) && shift == 1.0 && self.power_of(square, x) == Some(2)
-            }),
-            _ => false,
-        }
+        let [a, b] = match (self.op(id), &self.graph.nodes[id].inputs[..]) {
+            (Op::Layer(Layer::Add), &[a, b]) => [a, b].map(|id| self.bare(id)),
+            _ => match self.factors(id) {
+                Some(factors) => factors,
+                None => return false,
+            },
+        };
+        // x + 0.044715 x^3, or x (1 + 0.044715 x^2).
+        let (offset, exponent) = if matches!(self.op(id), Op::Multiply) { (1.0, 2) } else { (0.0, 3) };
+        [(a, b), (b, a)].into_iter().any(|(line, power)| {
+            let (scale, shift, power) = self.line(power);
+            line == x && near(scale) && shift == offset && self.power_of(power, x) == Some(exponent)
+        })
     }
 
     /// The exponent, 2 or 3, if a node is a power of `x`.
     fn power_of(&self, id: Id, x: Id) -> Option<u32> {
-        let is_square = |id: Id| matches!(self.op(id), Op::Multiply) && self.graph.nodes[id].inputs == [x, x];
+        let is_square = |id: Id| self.factors(id) == Some([x, x]);
         if is_square(id) {
             return Some(2);
         }
-        let is_cube = match (self.op(id), &self.graph.nodes[id].inputs[..]) {
-            (Op::Multiply, &[a, b]) => (a == x && is_square(b)) || (b == x && is_square(a)),
-            _ => false,
-        };
-        is_cube.then_some(3)
+        let [a, b] = self.factors(id)?;
+        ((a == x && is_square(b)) || (b == x && is_square(a))).then_some(3)
     }
 
-    /// A node as `scale * other + shift`: returns the scale, the shift and the other node.
+    /// A node as `scale * other + shift`, before reshapes: returns the scale, the shift and the other node.
     fn line(&self, id: Id) -> (f32, f32, Id) {
+        let id = self.bare(id);
         match self.op(id) {
             Op::Affine(affine) => match affine.as_scalar() {
-                Some((scale, shift)) => (scale, shift, self.input(id)),
+                Some((scale, shift)) => (scale, shift, self.bare(self.input(id))),
                 None => (1.0, 0.0, id),
             },
             _ => (1.0, 0.0, id),
         }
+    }
+
+    /// The last node before a chain of reshapes.
+    fn bare(&self, mut id: Id) -> Id {
+        while matches!(self.op(id), Op::Layer(Layer::Reshape(_))) {
+            id = self.input(id);
+        }
+        id
     }
 }
 

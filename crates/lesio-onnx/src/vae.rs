@@ -5,7 +5,7 @@ use lesio_nn::{Network, ParameterSet, Shape};
 use crate::args::Computed;
 use crate::error::OnnxError;
 use crate::extract::{Converted, Names, extract};
-use crate::ir::{Id, Op};
+use crate::image::{ambiguous, image_input};
 use crate::lower::{Lowered, shape_of};
 use crate::model::OnnxModel;
 use crate::network::{OutputForm, Sigmoid};
@@ -17,14 +17,16 @@ pub struct VaeTensors {
     /// The posterior's mean. Default: the output with such a name (`mean`, `mu`).
     pub mean: Option<String>,
     /// The logarithm of the posterior's variance. Default: the output with such a name (`log_variance`, `logvar`).
+    /// If the model contains the sampling, which shows it, also the logarithm of the standard deviation or precision.
     pub log_variance: Option<String>,
     /// The latent vector that the decoder reads, if one model contains encoder and decoder. Default: the first tensor
     /// that depends on random numbers and through which the whole reconstruction is computed; the mean if there are
     /// no random numbers.
     pub latent: Option<String>,
-    /// The reconstruction. Default: the only output, other than the input, that has the shape of the image.
+    /// The reconstruction. Default: the only output, or the only one, other than the input, that has the shape of the
+    /// image, also as a vector or without an axis of length 1.
     pub reconstruction: Option<String>,
-    /// Channels, rows and columns of an image, if the model leaves them open.
+    /// Channels, rows and columns of an image, if the model leaves them open or reads images as vectors.
     pub size: Option<Shape>,
     /// The output of the decoder: the logit for a Bernoulli likelihood.
     pub ending: OutputForm,
@@ -53,6 +55,19 @@ pub struct ConvertedVae {
     pub sigmoid: Sigmoid,
     /// The names of the tensors used as mean, log-variance and reconstruction.
     pub taken: [String; 3],
+    /// What the model's sampling shows about the log-variance, if it is not the tensor itself, one sentence each.
+    pub decisions: Vec<String>,
+}
+
+/// The first half of a VAE in two models.
+pub(crate) struct EncoderHalf {
+    converted: Converted,
+    names: Names,
+    image: Shape,
+    latent: Option<Shape>,
+    /// The names of mean and log-variance.
+    taken: [String; 2],
+    decisions: Vec<String>,
 }
 
 impl ConvertedVae {
@@ -61,26 +76,7 @@ impl ConvertedVae {
     /// # Errors
     /// For models that cannot be converted, as in [`OnnxModel::network`], and for outputs whose meaning is not clear.
     pub fn of_two(encoder: &OnnxModel, decoder: &OnnxModel, tensors: &VaeTensors) -> Result<Self, OnnxError> {
-        let all: Vec<&str> = encoder.outputs().iter().map(String::as_str).collect();
-        let [mean, log_variance] = posterior(encoder.outputs(), &all, tensors, None)?;
-        let lowered = encoder.lowered(&[&mean, &log_variance], tensors.size)?;
-        let mut names = Names::default();
-        let inputs = lowered.inputs(encoder)?;
-        let ends = [lowered.computed(&mean)?.clone(), lowered.computed(&log_variance)?.clone()];
-        let encoder = extract(&lowered.graph, &inputs, &ends, &mut names)?;
-
-        let reconstruction = match (&tensors.reconstruction, decoder.outputs()) {
-            (Some(name), _) => name.clone(),
-            (None, [only]) => only.clone(),
-            (None, several) => return Err(ambiguous("reconstruction", several)),
-        };
-        let latent = shape_of(&ends[0].dims);
-        let lowered = decoder.lowered(&[&reconstruction], latent)?;
-        let inputs = lowered.inputs(decoder)?;
-        let mut end = lowered.computed(&reconstruction)?.clone();
-        let sigmoid = lowered.ended(&mut end, tensors.ending);
-        let decoder = extract(&lowered.graph, &inputs, &[end], &mut names)?;
-        Ok(Self::joined(encoder, decoder, sigmoid, [mean, log_variance, reconstruction]))
+        EncoderHalf::of(encoder, tensors)?.with(decoder, tensors)
     }
 
     /// Builds a VAE from one model with encoder and decoder: cuts it at the latent vector and leaves out the noise.
@@ -89,55 +85,103 @@ impl ConvertedVae {
     /// The errors of [`ConvertedVae::of_two`]; also if no latent vector is found, or if the reconstruction depends on
     /// the image other than through the latent vector.
     pub fn of_one(model: &OnnxModel, tensors: &VaeTensors) -> Result<Self, OnnxError> {
+        let input = image_input(model, tensors.size)?;
         let named = [&tensors.mean, &tensors.log_variance, &tensors.latent, &tensors.reconstruction];
         let mut wanted: Vec<&str> = model.outputs().iter().map(String::as_str).collect();
         wanted.extend(named.into_iter().flatten().map(String::as_str));
-        let lowered = model.lowered(&wanted, tensors.size)?;
-        let inputs = lowered.inputs(model)?;
-        let &[(_, image)] = &inputs[..] else {
-            let names = model.inputs().map(str::to_owned).collect::<Vec<_>>().join(", ");
-            return Err(OnnxError::Model(format!("has other inputs than one image: {names}")));
-        };
+        let mut lowered = model.lowered(&wanted, tensors.size)?;
+        let image = lowered.computed(input)?.clone();
+        let shape = lowered.graph.shape(image.id);
         let outputs = model.outputs();
-        // Some models return their input as an output.
-        let is_image = |name: &&str| {
-            lowered.computed(name).is_ok_and(|value| value.dims == image.dims && value.id != image.id)
-        };
-        let is_input = |name: &str| lowered.computed(name).is_ok_and(|value| value.id == image.id);
         let reconstruction = match &tensors.reconstruction {
             Some(name) => name.clone(),
-            None => {
-                let images: Vec<&str> = outputs.iter().map(String::as_str).filter(is_image).collect();
-                match images[..] {
-                    [only] => only.to_owned(),
-                    _ => return Err(ambiguous("reconstruction", outputs)),
-                }
-            }
+            None => lowered.image_output("reconstruction", outputs, shape, Some(image.id))?,
         };
+        // Some models return their input as an output.
+        let is_input = |name: &str| lowered.computed(name).is_ok_and(|value| value.id == image.id);
         let others: Vec<&str> = outputs
             .iter()
             .map(String::as_str)
             .filter(|name| *name != reconstruction && !is_input(name))
             .collect();
         let [mean, log_variance] = posterior(outputs, &others, tensors, Some(&lowered))?;
-        let mut end = lowered.computed(&reconstruction)?.clone();
-        let (mean_value, log_variance_value) = (lowered.computed(&mean)?, lowered.computed(&log_variance)?);
+        let end = lowered.computed(&reconstruction)?;
+        let mut end = end.as_image(shape).unwrap_or_else(|| end.clone());
+        let mean_value = lowered.computed(&mean)?.clone();
         let latent = match &tensors.latent {
             Some(name) => lowered.computed(name)?.clone(),
-            None => lowered.latent(&end, mean_value)?,
+            None => lowered.latent(&end, &mean_value)?,
         };
+        let (log_variance_value, decision) = lowered.log_variance(&log_variance)?;
         let sigmoid = lowered.ended(&mut end, tensors.ending);
         let mut names = Names::default();
-        let ends = [mean_value.clone(), log_variance_value.clone()];
-        let encoder = extract(&lowered.graph, &inputs, &ends, &mut names)?;
+        let ends = [mean_value, log_variance_value];
+        let encoder = extract(&lowered.graph, &[(input, &image)], &ends, &mut names)?;
         let decoder = extract(&lowered.graph, &[("latent", &latent)], &[end], &mut names)?;
-        Ok(Self::joined(encoder, decoder, sigmoid, [mean, log_variance, reconstruction]))
+        let taken = [mean, log_variance, reconstruction];
+        Ok(Self::joined(encoder, decoder, sigmoid, taken, decision.into_iter().collect()))
     }
 
-    fn joined(encoder: Converted, decoder: Converted, sigmoid: Sigmoid, taken: [String; 3]) -> Self {
+    fn joined(
+        encoder: Converted,
+        decoder: Converted,
+        sigmoid: Sigmoid,
+        taken: [String; 3],
+        decisions: Vec<String>,
+    ) -> Self {
         let mut parameters = encoder.parameters;
         parameters.extend(decoder.parameters);
-        Self { encoder: encoder.network, decoder: decoder.network, parameters, sigmoid, taken }
+        Self { encoder: encoder.network, decoder: decoder.network, parameters, sigmoid, taken, decisions }
+    }
+}
+
+impl EncoderHalf {
+    /// Converts the encoder.
+    pub(crate) fn of(encoder: &OnnxModel, tensors: &VaeTensors) -> Result<Self, OnnxError> {
+        let input = image_input(encoder, tensors.size)?;
+        let all: Vec<&str> = encoder.outputs().iter().map(String::as_str).collect();
+        let taken = posterior(encoder.outputs(), &all, tensors, None)?;
+        let [mean, log_variance] = &taken;
+        let only = [mean.as_str(), log_variance.as_str()];
+        // Some encoders return a sample, too: the sampling shows what the log-variance is.
+        let wanted = [&only[..], &all[..]].concat();
+        let lowered = encoder.lowered(&wanted, tensors.size);
+        let mut lowered = lowered.or_else(|_| encoder.lowered(&only, tensors.size))?;
+        let mean = lowered.computed(mean)?.clone();
+        let (log_variance, decision) = lowered.log_variance(log_variance)?;
+        let (image, latent) = (lowered.computed(input)?, shape_of(&mean.dims));
+        let mut names = Names::default();
+        let converted = extract(&lowered.graph, &[(input, image)], &[mean, log_variance], &mut names)?;
+        let image = lowered.graph.shape(image.id);
+        Ok(Self { converted, names, image, latent, taken, decisions: decision.into_iter().collect() })
+    }
+
+    /// Converts the decoder, too.
+    pub(crate) fn with(
+        mut self,
+        decoder: &OnnxModel,
+        tensors: &VaeTensors,
+    ) -> Result<ConvertedVae, OnnxError> {
+        let wanted: Vec<&str> = match &tensors.reconstruction {
+            Some(name) => vec![name.as_str()],
+            None => decoder.outputs().iter().map(String::as_str).collect(),
+        };
+        let lowered = decoder.lowered(&wanted, self.latent)?;
+        let reconstruction = match &tensors.reconstruction {
+            Some(name) => name.clone(),
+            None => lowered.image_output("reconstruction", decoder.outputs(), self.image, None)?,
+        };
+        let inputs: Vec<(&str, &Computed)> = decoder
+            .inputs()
+            .map(|name| Ok((name, lowered.computed(name)?)))
+            .collect::<Result<_, OnnxError>>()?;
+        let end = lowered.computed(&reconstruction)?;
+        let mut end = end.as_image(self.image).unwrap_or_else(|| end.clone());
+        let sigmoid = lowered.ended(&mut end, tensors.ending);
+        let decoder = extract(&lowered.graph, &inputs, &[end], &mut self.names)?;
+        let [mean, log_variance] = self.taken;
+        let taken = [mean, log_variance, reconstruction];
+        Ok(ConvertedVae::joined(self.converted, decoder, sigmoid, taken, self.decisions))
     }
 }
 
@@ -171,10 +215,11 @@ fn posterior(
     let log_variance = only("log_variance", &tensors.log_variance, &is_log_variance);
     match (mean, log_variance, lowered) {
         (Ok(mean), Ok(log_variance), _) => Ok([mean, log_variance]),
-        // The names do not decide: of two outputs, the log-variance is the one whose exponential the sampling uses.
+        // The names do not decide: of two outputs, the log-variance is the one from which the sampling computes the
+        // standard deviation.
         (mean, log_variance, Some(lowered)) => match outputs {
             [a, b] if tensors.mean.is_none() && tensors.log_variance.is_none() => {
-                match [a, b].map(|name| lowered.is_exponent(name)) {
+                match [a, b].map(|name| lowered.has_deviation_of(name)) {
                     [true, false] => Ok([(*b).to_owned(), (*a).to_owned()]),
                     [false, true] => Ok([(*a).to_owned(), (*b).to_owned()]),
                     _ => Ok([mean?, log_variance?]),
@@ -186,89 +231,11 @@ fn posterior(
     }
 }
 
-fn ambiguous(what: &str, outputs: &[String]) -> OnnxError {
-    OnnxError::Model(format!("has no output that is clearly its {what}: name one of {}", outputs.join(", ")))
-}
-
 impl Lowered {
-    fn inputs<'m>(&self, model: &'m OnnxModel) -> Result<Vec<(&'m str, &Computed)>, OnnxError> {
-        model.inputs().map(|name| Ok((name, self.computed(name)?))).collect()
-    }
-
     fn ended(&self, value: &mut Computed, ending: OutputForm) -> Sigmoid {
         match ending {
             OutputForm::AsIs => Sigmoid::Absent,
             OutputForm::Logit => self.take_sigmoid_off(value),
         }
-    }
-
-    /// Whether the graph computes the exponential of a tensor or of a multiple of it.
-    fn is_exponent(&self, name: &str) -> bool {
-        let Ok(value) = self.computed(name) else { return false };
-        let own = self.before_reshapes(value.id);
-        let argument = |mut id: Id| {
-            loop {
-                let node = &self.graph.nodes[id];
-                match (&node.op, &node.inputs[..]) {
-                    (Op::Affine(_), &[before]) => id = before,
-                    _ => {
-                        let before = self.before_reshapes(id);
-                        if before == id {
-                            return id;
-                        }
-                        id = before;
-                    }
-                }
-            }
-        };
-        let exponentials = self.graph.nodes.iter().filter(|node| matches!(node.op, Op::Exp));
-        exponentials.flat_map(|node| &node.inputs).any(|&input| argument(input) == argument(own))
-    }
-
-    /// The latent vector of a reconstruction. If the reconstruction depends on random numbers, this is the first
-    /// value that depends on them and through which the whole reconstruction is computed; otherwise it is the mean.
-    fn latent(&self, reconstruction: &Computed, mean: &Computed) -> Result<Computed, OnnxError> {
-        let all = self.graph.order(&[reconstruction.id]);
-        let mut depends = vec![false; self.graph.nodes.len()];
-        for &id in &all {
-            let node = &self.graph.nodes[id];
-            depends[id] = matches!(node.op, Op::Random) || node.inputs.iter().any(|&input| depends[input]);
-        }
-        let is_sampled = depends[reconstruction.id];
-        let candidates: Vec<Id> = match is_sampled {
-            true => all.iter().copied().filter(|&id| depends[id]).take(64).collect(),
-            false => vec![mean.id],
-        };
-        let length = shape_of(&mean.dims).map(|shape| shape.len());
-        for id in candidates {
-            let shape = self.graph.shape(id);
-            if Some(shape.len()) == length && id != reconstruction.id && self.is_cut(reconstruction.id, id) {
-                let dims = match shape.pixels() {
-                    1 => vec![shape.channels],
-                    _ => vec![shape.channels, shape.height, shape.width],
-                };
-                return Ok(Computed { id, dims });
-            }
-        }
-        Err(OnnxError::Model(
-            "has no tensor that is clearly its latent vector: name the one that the decoder reads".to_owned(),
-        ))
-    }
-
-    /// Whether everything that a value depends on passes through one node.
-    fn is_cut(&self, of: Id, at: Id) -> bool {
-        let mut seen = vec![false; self.graph.nodes.len()];
-        let mut stack = vec![of];
-        while let Some(id) = stack.pop() {
-            if id == at || std::mem::replace(&mut seen[id], true) {
-                continue;
-            }
-            let node = &self.graph.nodes[id];
-            if matches!(node.op, Op::Input | Op::Random) {
-                return false;
-            }
-            stack.extend(&node.inputs);
-        }
-        true
     }
 }

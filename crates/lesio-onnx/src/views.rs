@@ -96,12 +96,23 @@ pub(crate) fn transpose(dims: &[usize], order: &[usize]) -> Result<View, Fault> 
 
 /// Repeats a tensor along axes of length 1, and along new axes in front, up to a given shape.
 pub(crate) fn broadcast(dims: &[usize], to: &[usize]) -> Result<View, Fault> {
+    check_size(to, dims)?;
+    repeated(dims, to)
+}
+
+/// Repeats two tensors up to their common shape, which may be as large as the larger of them.
+pub(crate) fn broadcast_both(a: &[usize], b: &[usize]) -> Result<[View; 2], Fault> {
+    let to = common(a, b)?;
+    check_size(&to, if count(a) >= count(b) { a } else { b })?;
+    Ok([repeated(a, &to)?, repeated(b, &to)?])
+}
+
+fn repeated(dims: &[usize], to: &[usize]) -> Result<View, Fault> {
     let new = to.len().checked_sub(dims.len());
     let fits = |new: usize| dims.iter().zip(&to[new..]).all(|(own, to)| own == to || *own == 1);
     let Some(new) = new.filter(|&new| fits(new)) else {
         return invalid(format!("shape {dims:?} does not extend to {to:?}"));
     };
-    check_size(to, dims)?;
     let own = strides(dims);
     let mut strides = vec![0; to.len()];
     for (axis, (&length, &stride)) in dims.iter().zip(&own).enumerate() {
@@ -177,6 +188,9 @@ mod tests {
         assert_eq!(transpose(&[2, 3], &[1, 0]).unwrap().elements, [0, 3, 1, 4, 2, 5]);
         assert_eq!(broadcast(&[2, 1], &[2, 2, 2]).unwrap().elements, [0, 0, 1, 1, 0, 0, 1, 1]);
         assert!(broadcast(&[2], &[3]).is_err() && broadcast(&[1], &[1 << 30]).is_err());
+        let [large, small] = broadcast_both(&[2, 1 << 20], &[2, 1]).unwrap();
+        assert_eq!((large.elements.len(), &small.dims[..]), (2 << 20, &[2, 1 << 20][..]));
+        assert!(broadcast_both(&[1 << 11, 1], &[1 << 11]).is_err());
         assert!(select(&[2, 3], 1, &[3]).is_err() && transpose(&[2, 3], &[0, 0]).is_err());
         assert_eq!(common(&[2, 1], &[3]).unwrap(), [2, 3]);
         assert_eq!((axis(-1, 3).unwrap(), axis(3, 3).is_err()), (2, true));

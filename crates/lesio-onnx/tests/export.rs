@@ -6,13 +6,18 @@ use lesio_anomaly::{
     ModelConfig, NormalScoresBuilder, PredictorName, Provenance,
 };
 use lesio_files::Existing;
-use lesio_image::{Image, Intensity, LinearScale, Preprocessing, RobustScaling, Scan};
+use lesio_image::{
+    Frame, GridFit, Image, Intensity, LinearScale, Preprocessing, Resize, RobustScaling, Scan,
+};
 use lesio_nn::{
-    Activation, Bias, Convolution, Device, Differentiate, Engine, Inference, Initialization, Layer,
-    NetworkBuilder, ParameterSet, Shape,
+    Activation, Bias, Convolution, Device, Differentiate, Engine, ImageBatch, Inference, Initialization,
+    Layer, NetworkBuilder, ParameterSet, Shape,
 };
 use lesio_onnx::{ExportConfig, Exported, ImportConfig, ImportedKind, OnnxModel, Scaling, network_to_onnx};
-use lesio_vae::{DenoiserConfig, Latent, Likelihood, Normalization, VaeConfig, networks};
+use lesio_vae::{
+    DenoiserConfig, Latent, Likelihood, Mirror, Normalization, SyntheticAnomalies, TaughtConfig, VaeConfig,
+    networks,
+};
 use ndarray::Array3;
 
 fn values(count: usize) -> Vec<f32> {
@@ -126,7 +131,7 @@ fn layers_do_not_take_the_names_of_outputs() {
             .unwrap();
     let x = values(256);
     let found = inference.run(&[&x], 1).unwrap().output(0).to_vec();
-    let batch = lesio_nn::ImageBatch::new(&x, Shape::new(1, 16, 16)).unwrap();
+    let batch = ImageBatch::new(&x, Shape::new(1, 16, 16)).unwrap();
     let expected = own_model.model().reconstructor().reconstruct(batch).unwrap();
     assert_eq!(found.len(), expected.len());
     for (found, expected) in found.iter().zip(&expected) {
@@ -234,13 +239,14 @@ fn a_graph_may_take_and_give_intensities() {
     let intensities: Vec<f32> = values(256).iter().map(|v| v * 300.0 - 20.0).collect();
     let found = inference.run(&[&intensities], 1).unwrap().output(0).to_vec();
     let scaled: Vec<f32> = intensities.iter().map(|v| ((v - 10.0) / 190.0).clamp(0.0, 1.0)).collect();
-    let batch = lesio_nn::ImageBatch::new(&scaled, Shape::new(1, 16, 16)).unwrap();
+    let batch = ImageBatch::new(&scaled, Shape::new(1, 16, 16)).unwrap();
     let expected = own.model().reconstructor().reconstruct(batch).unwrap();
     for (found, expected) in found.iter().zip(&expected) {
         assert!((found - (expected * 190.0 + 10.0)).abs() < 2e-3, "{found} {expected}");
     }
     // By percentiles of each image, a graph cannot.
     let preprocessing = Preprocessing::new([16, 16]).intensity(Intensity::Robust(RobustScaling::median()));
+    let preprocessing = preprocessing.frame(Frame::Fit(GridFit::new([16, 16]).resize(Resize::Stretch)));
     let preprocessing = preprocessing.fit([] as [Scan; 0]).unwrap();
     let other = Localizer::new(own.model().clone(), preprocessing, Provenance::new(7, "none")).unwrap();
     let error = ExportConfig::default().scaling(Scaling::Inside).export(&other).unwrap_err().to_string();
@@ -248,6 +254,40 @@ fn a_graph_may_take_and_give_intensities() {
     let described = ExportConfig::default().export(&other).unwrap().description;
     let first = "intensity: percentile 1 of each image to 0, percentile 50 to 0.3125";
     assert_eq!(described["not_in_the_graphs"][0], first);
+    let grid = described["not_in_the_graphs"][1].as_str().unwrap();
+    assert!(grid.starts_with("grid: the image stretched to 16 x 16"), "{grid}");
+}
+
+/// A model that averages over mirror images does so in its graph, which holds the weights once.
+#[test]
+fn mirror_images_are_averaged_in_the_graph() {
+    let network = DenoiserConfig::new(1, 16, 16).widths([16, 32]);
+    let mut plain = 0;
+    for mirror in [Mirror::Never, Mirror::LeftRight, Mirror::Both] {
+        let config = TaughtConfig::new(network.clone(), SyntheticAnomalies::medical());
+        let config = config.test_time_mirror(mirror);
+        let parameters = ParameterSet::initialize(&config.segmenter().unwrap(), Initialization::HeNormal, 3);
+        let weights: usize = parameters.iter().map(|(_, parameter)| 4 * parameter.values().len()).sum();
+        let own = localizer(ModelConfig::Segmenter { config }, &parameters);
+        let exported = ExportConfig::default().export(&own).unwrap();
+        let [(name, bytes)] = &exported.files[..] else { panic!("{} files", exported.files.len()) };
+        assert_eq!(name, "reconstruction.onnx");
+        plain = if mirror == Mirror::Never { bytes.len() } else { plain };
+        assert!(bytes.len() < plain + weights, "{mirror:?}: {} of {plain}", bytes.len());
+        let outputs = ["anomaly_logit", "reconstruction"];
+        let read = OnnxModel::from_bytes(bytes).unwrap().network(&outputs, None).unwrap();
+        let inference =
+            Inference::new(&read.network, &read.parameters, Differentiate::Nothing, &Device::Cpu).unwrap();
+        let x = values(2 * 256);
+        let pass = inference.run(&[&x], 2).unwrap();
+        let batch = ImageBatch::new(&x, Shape::new(1, 16, 16)).unwrap();
+        let expected = own.model().segmentation().unwrap().segment(batch).unwrap();
+        for (k, expected) in [expected.logits, expected.reconstruction].iter().enumerate() {
+            let scale = expected.iter().fold(0.0f32, |a, b| a.max(b.abs()));
+            let off = pass.output(k).iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(off <= 1e-5 * scale, "{mirror:?}, {}: off by {off} of {scale}", outputs[k]);
+        }
+    }
 }
 
 #[test]

@@ -14,7 +14,7 @@ const REFUSED: &[(&str, &str)] =
     &[("max_pool_uneven", "MaxPool (opset 17)"), ("pad_uneven", "Conv (opset 13)")];
 
 /// Models of encoder and decoder in one, which another test takes.
-const VAES: &[&str] = &["vae", "vae_still", "vae_unnamed"];
+const VAES: &[&str] = &["vae", "vae_log_sigma", "vae_sigma", "vae_still", "vae_unnamed", "vae_vectors"];
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
@@ -150,17 +150,22 @@ fn what_is_not_supported_is_named() {
 #[test]
 fn a_vae_in_one_model_is_cut_at_its_latent_vector() {
     let expected = expected();
-    for (name, outputs) in [
-        ("vae", ["reconstruction", "mean", "log_variance"]),
-        ("vae_unnamed", ["out", "a", "b"]),
-        ("vae_still", ["reconstruction", "mu", "logvar"]),
+    // The outputs, the side of an image, and by what the log-variance is a multiple of the last output.
+    for (name, outputs, side, multiple) in [
+        ("vae", ["reconstruction", "mean", "log_variance"], 16, 1.0f32),
+        ("vae_unnamed", ["out", "a", "b"], 16, 1.0),
+        ("vae_still", ["reconstruction", "mu", "logvar"], 16, 1.0),
+        ("vae_log_sigma", ["out", "a", "b"], 8, 2.0),
+        ("vae_vectors", ["recon", "mu", "logvar"], 8, 1.0),
     ] {
         let model = model(name);
         let vae = ConvertedVae::of_one(&model, &VaeTensors::default().ending(OutputForm::Logit)).unwrap();
         assert_eq!(vae.sigmoid, Sigmoid::TakenOff);
         assert_eq!(vae.taken, [outputs[1], outputs[2], outputs[0]]);
+        let decision = "by the sampling of the model, the log-variance is 2 times \"b\"";
+        assert_eq!(vae.decisions, if multiple == 1.0 { vec![] } else { vec![decision] });
         let x = &expected[&format!("{name}/input/x")];
-        let images = ImageBatch::new(x, Shape::new(1, 16, 16)).unwrap();
+        let images = ImageBatch::new(x, Shape::new(1, side, side)).unwrap();
         for device in devices() {
             let made = NetworkVae::new(
                 &vae.encoder,
@@ -174,7 +179,8 @@ fn a_vae_in_one_model_is_cut_at_its_latent_vector() {
             let posterior = made.encode(images).unwrap();
             let output = |k: usize| &expected[&format!("{name}/output/{}", outputs[k])];
             assert!(off(&posterior.mean, output(1)) < 1e-5, "{name}");
-            assert!(off(&posterior.log_variance, output(2)) < 1e-5, "{name}");
+            let log_variance: Vec<f32> = output(2).iter().map(|value| multiple * value).collect();
+            assert!(off(&posterior.log_variance, &log_variance) < 1e-5, "{name}");
             assert!(off(&made.decode(&posterior.mean).unwrap(), output(0)) < 1e-5, "{name}");
         }
         // The whole reconstruction draws random numbers, which no layer does.
@@ -187,6 +193,8 @@ fn a_vae_in_one_model_is_cut_at_its_latent_vector() {
     let named = VaeTensors::default().latent(Some("nothing".to_owned()));
     let error = ConvertedVae::of_one(&model("vae"), &named).unwrap_err();
     assert!(matches!(error, OnnxError::Unknown { .. }), "{error}");
+    let error = ConvertedVae::of_one(&model("vae_sigma"), &VaeTensors::default()).unwrap_err().to_string();
+    assert!(error.contains("\"logvar\": is not the logarithm of the variance"), "{error}");
     // Past a tensor that is no cut, the decoder would see the image.
     let named = VaeTensors::default().latent(Some("log_variance".to_owned()));
     let error = ConvertedVae::of_one(&model("vae"), &named).unwrap_err().to_string();

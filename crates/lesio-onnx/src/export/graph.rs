@@ -1,6 +1,6 @@
 //! Conversion of networks to ONNX graphs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lesio_nn::{Activation, Convolution, Layer, Network, Operation, ParameterSet, Shape};
 use prost::Message;
@@ -35,6 +35,9 @@ pub(super) struct GraphWriter {
     names: BTreeSet<String>,
     /// The names of outputs, which nodes and constants must not take.
     reserved: BTreeSet<String>,
+    /// The constants of parameters, by name and shape. A graph holds the weights of a network that it computes several
+    /// times only once.
+    parameters: BTreeMap<(String, Vec<usize>), String>,
     metadata: Vec<StringStringEntryProto>,
 }
 
@@ -125,6 +128,17 @@ impl GraphWriter {
         self.constant(name, dims, data_type::FLOAT, raw_data)
     }
 
+    /// The constant of a parameter, which is added once.
+    fn parameter(&mut self, name: &str, dims: &[usize], values: &[f32]) -> String {
+        let key = (name.to_owned(), dims.to_vec());
+        if let Some(known) = self.parameters.get(&key) {
+            return known.clone();
+        }
+        let constant = self.floats(name, dims, values);
+        self.parameters.insert(key, constant.clone());
+        constant
+    }
+
     /// Adds a constant list of integers.
     pub(super) fn integers(&mut self, name: &str, values: &[i64]) -> String {
         let raw_data = values.iter().flat_map(|value| value.to_le_bytes()).collect();
@@ -152,7 +166,16 @@ impl GraphWriter {
         self.op("Add", name, &[&scaled.name, &shift], vec![], x.dims.clone())
     }
 
-    /// Adds the nodes of a network with one input; returns its outputs.
+    /// Adds a reflection of images along some axes.
+    pub(super) fn mirrored(&mut self, name: &str, x: &Value, axes: &[i64]) -> Value {
+        let bounds = [("starts", -1), ("ends", -i64::MAX), ("steps", -1)];
+        let [starts, ends, steps] =
+            bounds.map(|(what, value)| self.integers(&format!("{name}.{what}"), &vec![value; axes.len()]));
+        let axes = self.integers(&format!("{name}.axes"), axes);
+        self.op("Slice", name, &[&x.name, &starts, &ends, &axes, &steps], vec![], x.dims.clone())
+    }
+
+    /// Adds the nodes of a network with one input; returns its outputs. All networks of a graph share their parameters.
     pub(super) fn network(
         &mut self,
         network: &Network,
@@ -406,14 +429,14 @@ impl Writing<'_> {
     fn optional(&mut self, what: &str) -> Option<String> {
         let name = format!("{}.{what}", self.name);
         let parameter = self.parameters.get(&name)?;
-        Some(self.graph.floats(&name, parameter.shape(), parameter.values()))
+        Some(self.graph.parameter(&name, parameter.shape(), parameter.values()))
     }
 
     /// A parameter in another shape.
     fn shaped_parameter(&mut self, what: &str, dims: &[usize]) -> Result<String, ExportError> {
         let name = format!("{}.{what}", self.name);
         match self.parameters.get(&name) {
-            Some(parameter) => Ok(self.graph.floats(&name, dims, parameter.values())),
+            Some(parameter) => Ok(self.graph.parameter(&name, dims, parameter.values())),
             None => Err(ExportError::Missing { name }),
         }
     }

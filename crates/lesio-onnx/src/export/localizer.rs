@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use lesio_anomaly::{DeclaredConfig, Localizer, ModelConfig};
 use lesio_files::Existing;
-use lesio_image::{Background, Foreground, Frame, Intensity, LinearScale};
+use lesio_image::{Background, Foreground, Frame, Intensity, LinearScale, Resize};
 use lesio_nn::{Network, Node, NodeId, ParameterSet, Shape};
 use lesio_settings::setters;
-use lesio_vae::{LOG_VARIANCE_RANGE, Likelihood, networks};
+use lesio_vae::{LOG_VARIANCE_RANGE, Likelihood, Mirror, networks};
 use serde_json::{Value as Json, json};
 
 use super::error::ExportError;
@@ -52,9 +52,10 @@ enum Networks {
         decoder: Network,
         likelihood: Likelihood,
     },
-    Reconstructor(Network),
+    /// The output is averaged over mirror images.
+    Reconstructor(Network, Mirror),
     /// The channels of the output are the logit and, if present, the restored image.
-    Segmenter(Network),
+    Segmenter(Network, Mirror),
 }
 
 /// Encodes a network with one input as an ONNX file of opset [`OPSET`]. `outputs` names its outputs, in order.
@@ -160,11 +161,11 @@ impl ExportConfig {
                 let [mean, _] = posterior(&mut graph, encoder, &parameters, &x)?;
                 decoded(&mut graph, decoder, &parameters, &mean, *likelihood, shape)?
             }
-            Networks::Reconstructor(network) => {
-                first(graph.network(network, &parameters, std::slice::from_ref(&x))?)?
+            Networks::Reconstructor(network, mirror) => {
+                averaged(&mut graph, network, &parameters, &x, *mirror)?
             }
-            Networks::Segmenter(network) => {
-                let out = first(graph.network(network, &parameters, std::slice::from_ref(&x))?)?;
+            Networks::Segmenter(network, mirror) => {
+                let out = averaged(&mut graph, network, &parameters, &x, *mirror)?;
                 let (logit, restored) = divided(&mut graph, &out, shape);
                 graph.output("anomaly_logit", &logit);
                 match restored {
@@ -215,17 +216,21 @@ fn networks_of(localizer: &Localizer) -> Result<Networks, ExportError> {
             let (encoder, decoder) = networks(&config)?;
             Networks::Vae { encoder, decoder, likelihood: config.likelihood }
         }
-        ModelConfig::Denoiser { config } => Networks::Reconstructor(config.network()?),
-        ModelConfig::Restorer { config } => Networks::Reconstructor(config.restorer()?),
-        ModelConfig::Segmenter { config } => Networks::Segmenter(config.segmenter()?),
+        ModelConfig::Denoiser { config } => Networks::Reconstructor(config.network()?, Mirror::Never),
+        ModelConfig::Restorer { config } => {
+            Networks::Reconstructor(config.restorer()?, config.test_time_mirror)
+        }
+        ModelConfig::Segmenter { config } => {
+            Networks::Segmenter(config.segmenter()?, config.test_time_mirror)
+        }
         ModelConfig::Declared { config: DeclaredConfig::Vae { encoder, decoder, likelihood, .. } } => {
             Networks::Vae { encoder, decoder, likelihood }
         }
         ModelConfig::Declared { config: DeclaredConfig::Reconstructor { network } } => {
-            Networks::Reconstructor(network)
+            Networks::Reconstructor(network, Mirror::Never)
         }
         ModelConfig::Declared { config: DeclaredConfig::Segmenter { network } } => {
-            Networks::Segmenter(network)
+            Networks::Segmenter(network, Mirror::Never)
         }
         _ => return Err(ExportError::Model { kind: localizer.model().kind() }),
     })
@@ -287,6 +292,42 @@ fn decoded(
         Likelihood::GaussianLearned => channels(graph, "expected", &out, 0, shape.channels),
         _ => out,
     })
+}
+
+/// The output of a network, averaged over the image and its mirror images as [`Mirror`] does it for the models of
+/// lesio-vae.
+fn averaged(
+    graph: &mut GraphWriter,
+    network: &Network,
+    parameters: &ParameterSet,
+    x: &Value,
+    mirror: Mirror,
+) -> Result<Value, ExportError> {
+    const ROWS: i64 = 2;
+    const COLUMNS: i64 = 3;
+    let reflections: &[&[i64]] = match mirror {
+        Mirror::Never => &[],
+        Mirror::LeftRight => &[&[COLUMNS]],
+        Mirror::Both => &[&[COLUMNS], &[ROWS], &[ROWS, COLUMNS]],
+        other => {
+            let (name, layer) = ("mirror images".to_owned(), format!("{other:?}"));
+            return Err(ExportError::Layer { name, layer });
+        }
+    };
+    let own = first(graph.network(network, parameters, std::slice::from_ref(x))?)?;
+    if reflections.is_empty() {
+        return Ok(own);
+    }
+    let mut views = vec![own];
+    for &axes in reflections {
+        let turned = graph.mirrored("mirrored", x, axes);
+        let out = first(graph.network(network, parameters, &[turned])?)?;
+        views.push(graph.mirrored("mirrored_back", &out, axes));
+    }
+    let names: Vec<&str> = views.iter().map(|view| view.name.as_str()).collect();
+    let sum = graph.op("Sum", "views", &names, vec![], views[0].dims.clone());
+    let share = graph.floats("views.share", &[], &[1.0 / views.len() as f32]);
+    Ok(graph.op("Mul", "views.mean", &[&sum.name, &share], vec![], sum.dims.clone()))
 }
 
 /// The logit of a segmenter, and the restored image if the output has more channels.
@@ -383,17 +424,22 @@ fn not_in_the_graphs(localizer: &Localizer, scaling: Scaling) -> Vec<String> {
         steps.push("background: 0 outside the foreground".to_owned());
     }
     let [height, width] = config.grid();
-    steps.push(match &config.frame {
-        Frame::Fit(_) => format!(
-            "grid: the image fitted to {height} x {width}, 0 beside it, and maps back to its own grid"
-        ),
-        _ => format!(
-            "grid: the box around the foreground aligned to {height} x {width}, and maps back to its own grid"
-        ),
+    let (placed, how) = match &config.frame {
+        Frame::Fit(fit) => match fit.resize {
+            Resize::Contain => ("the image fitted", "with its proportions and 0 beside it"),
+            Resize::Stretch => ("the image stretched", "each axis by its own factor"),
+            Resize::CropPad => ("the image cropped", "or 0 beside it, with its own pixels"),
+            _ => ("the image brought", "see preprocessing"),
+        },
+        _ => ("the box around the foreground aligned", "see preprocessing"),
+    };
+    steps.push(format!("grid: {placed} to {height} x {width}, {how}, and maps back to its own grid"));
+    steps.push(match localizer.model().restores() {
+        true => {
+            "score: the predictor's map of image and reconstruction, such as |x - y| of pixel-l1".to_owned()
+        }
+        false => "score: anomaly_logit is the map".to_owned(),
     });
-    steps.push(
-        "score: the predictor's map of image and reconstruction, such as |x - y| of pixel-l1".to_owned(),
-    );
     if localizer.position_normals().predictors().next().is_some() {
         steps.push(
             "position: maps in deviations from what normal images score at the same position".to_owned(),
@@ -470,7 +516,10 @@ mod tests {
             let model = Model::new(&config, &parameters, &Device::Cpu).unwrap();
             let preprocessing = Preprocessing::new([16, 16]).fit([] as [Scan; 0]).unwrap();
             let localizer = Localizer::new(model, preprocessing, Provenance::new(1, "none")).unwrap();
-            assert!(!ExportConfig::default().export(&localizer).unwrap().files.is_empty());
+            let written = ExportConfig::default().export(&localizer).unwrap();
+            // A segmenter that restores nothing has no reconstruction that a server compares with the image.
+            let is_compared = !written.description.to_string().contains("score: anomaly_logit is the map");
+            assert_eq!(written.files[0].0 != "segmentation.onnx", is_compared);
             let document = serde_json::to_value(&config).unwrap();
             exported.extend(document.as_object().unwrap().keys().cloned());
             let declared = document["declared"]["config"].as_object();

@@ -121,9 +121,9 @@ fn binary(args: &Args<'_>) -> Result<Option<Tensor>, Fault> {
         _ => return Ok(None),
     };
     let (a, b) = (args.constant(0)?, args.constant(1)?);
-    let dims = views::common(&a.dims, &b.dims)?;
-    let [a, b] = [a, b].map(|tensor| Ok::<_, Fault>(views::broadcast(&tensor.dims, &dims)?.of(tensor)));
-    let data = match (a?.data, b?.data) {
+    let [of_a, of_b] = views::broadcast_both(&a.dims, &b.dims)?;
+    let (dims, a, b) = (of_a.dims.clone(), of_a.of(a), of_b.of(b));
+    let data = match (a.data, b.data) {
         (Data::Floats(a), Data::Floats(b)) => {
             let values: Vec<f32> = a.iter().zip(b.iter()).map(|(&a, &b)| of_floats(a, b)).collect();
             match args.operator() {

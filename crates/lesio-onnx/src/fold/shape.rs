@@ -43,14 +43,7 @@ pub(super) fn fold(args: &Args<'_>) -> Result<Option<Vec<Tensor>>, Fault> {
         }
         "ConstantOfShape" => {
             let dims = known_dims(args.sizes(0)?)?;
-            let value = match args.tensor("value")? {
-                Some(tensor) => Tensor { dims: Vec::new(), ..tensor },
-                None => Tensor::floats(Vec::new(), vec![0.0]),
-            };
-            if value.len() != 1 {
-                return invalid("its value is not one number");
-            }
-            views::broadcast(&[], &dims)?.of(&value)
+            views::broadcast(&[], &dims)?.of(&filling(args)?)
         }
         "Range" => {
             let bounds: Vec<i64> = (0..3).map(|k| args.integer(k)).collect::<Result<_, _>>()?;
@@ -87,6 +80,15 @@ pub(crate) fn known_dims(sizes: &[Size]) -> Result<Vec<usize>, Fault> {
         _ => unsupported("a constant whose shape depends on the batch"),
     };
     sizes.iter().map(known).collect()
+}
+
+/// The number with which `ConstantOfShape` fills a tensor.
+pub(crate) fn filling(args: &Args<'_>) -> Result<Tensor, Fault> {
+    let value = match args.tensor("value")? {
+        Some(tensor) => Tensor { dims: Vec::new(), ..tensor },
+        None => Tensor::floats(Vec::new(), vec![0.0]),
+    };
+    if value.len() == 1 { Ok(value) } else { invalid("its value is not one number") }
 }
 
 fn concat(args: &Args<'_>) -> Result<Tensor, Fault> {

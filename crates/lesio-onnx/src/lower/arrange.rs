@@ -5,7 +5,8 @@ use lesio_nn::Layer;
 use super::Lowering;
 use crate::args::{Args, Computed, Value};
 use crate::error::{Fault, invalid, unsupported};
-use crate::ir::{Id, Op};
+use crate::fold::{filling, known_dims};
+use crate::ir::{Affine, Id, Op};
 use crate::proto::{attribute, data_type};
 use crate::tensor::{Size, Tensor, count};
 use crate::views;
@@ -158,9 +159,23 @@ impl Lowering {
         if same { Ok(value.clone()) } else { unsupported("it repeats values of the network") }
     }
 
+    /// `ConstantOfShape` whose first length is the batch size; `None` for any other shape.
+    pub(super) fn filled(&mut self, args: &Args<'_>) -> Result<Option<Computed>, Fault> {
+        let Some((&Size::BATCH, rest)) = args.sizes(0)?.split_first() else { return Ok(None) };
+        let (dims, number) = (known_dims(rest)?, filling(args)?);
+        match number.as_floats() {
+            Some(&[number]) => self.value(Op::Filled(number), vec![], dims).map(Some),
+            _ => Ok(None),
+        }
+    }
+
     pub(super) fn random(&mut self, args: &Args<'_>) -> Result<Computed, Fault> {
-        let dims = match args.operator() {
-            "RandomNormalLike" => args.computed(0)?.dims.clone(),
+        let dims = match (args.operator(), args.input(0)) {
+            // The first axis is the batch.
+            ("RandomNormalLike", Some(Value::Constant(like))) => {
+                like.dims.get(1..).unwrap_or_default().to_vec()
+            }
+            ("RandomNormalLike", _) => args.computed(0)?.dims.clone(),
             _ => {
                 let dims = args.integers_attribute("shape").unwrap_or_default();
                 let known = dims.iter().skip(1).map(|&length| usize::try_from(length).ok()).collect();
@@ -168,7 +183,9 @@ impl Lowering {
                 known.ok_or_else(|| Fault::Invalid(format!("its shape is {dims:?}")))?
             }
         };
-        self.value(Op::Random, vec![], dims)
+        let drawn = self.value(Op::Random, vec![], dims)?;
+        let (scale, mean) = (args.float_attribute("scale", 1.0), args.float_attribute("mean", 0.0));
+        self.affine(&drawn, Affine::scalar(scale, mean))
     }
 }
 

@@ -12,10 +12,16 @@ use super::Lowering;
 use crate::args::{Args, Computed};
 use crate::error::{Fault, invalid, unsupported};
 use crate::ir::{Op, Weights};
+use crate::tensor::count;
 use crate::views;
 
 /// The maximum number of weights of a kernel to which zeros are added.
 const LARGEST_KERNEL: usize = 1 << 26;
+
+/// A kernel with more weights than this has at most [`LARGEST_RATIO`] times as many weights as the model holds for it:
+/// otherwise, a small file would become a large network.
+const SMALL_KERNEL: usize = 1 << 20;
+const LARGEST_RATIO: usize = 1 << 12;
 
 /// Settings along the rows or the columns.
 #[derive(Clone, Copy, Debug)]
@@ -291,11 +297,16 @@ fn transposed_square(axes: [Axis; 2]) -> Result<Square, Fault> {
     }
 }
 
-pub(super) fn kernel_of_zeros(outer: usize, inner: usize, kernel: usize) -> Result<Vec<f32>, Fault> {
-    let length =
-        [inner, kernel, kernel].iter().try_fold(outer, |product, &factor| product.checked_mul(factor));
-    match length {
-        Some(length) if length <= LARGEST_KERNEL => Ok(vec![0.0; length]),
+/// A kernel `[outer, inner, kernel, kernel]` of zeros, for a model that holds `given` weights.
+pub(super) fn kernel_of_zeros(
+    outer: usize,
+    inner: usize,
+    kernel: usize,
+    given: usize,
+) -> Result<Vec<f32>, Fault> {
+    let most = given.saturating_mul(LARGEST_RATIO).clamp(SMALL_KERNEL, LARGEST_KERNEL);
+    match count(&[outer, inner, kernel, kernel]) {
+        Some(length) if length <= most => Ok(vec![0.0; length]),
         _ => unsupported(format!(
             "a dense kernel of {outer} x {inner} x {kernel} x {kernel} weights is too large"
         )),
@@ -315,7 +326,7 @@ impl Kernel {
     fn embedded(&self, weight: &[f32], square: Square, inner: usize) -> Result<Arc<[f32]>, Fault> {
         let Self { outer, axes: [rows, columns], groups, .. } = *self;
         let kernel = square.kernel;
-        let mut to = kernel_of_zeros(outer, inner, kernel)?;
+        let mut to = kernel_of_zeros(outer, inner, kernel, weight.len())?;
         let mut values = weight.iter();
         let per_group = outer / groups;
         for first in 0..outer {

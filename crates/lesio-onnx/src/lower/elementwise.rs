@@ -8,6 +8,25 @@ use crate::error::{Fault, invalid, unsupported};
 use crate::ir::{Affine, Id, Op};
 use crate::tensor::Tensor;
 
+/// Functions without a layer whose results have the shape of their input. Parts of a model that are left out, such as
+/// the sampling of a latent vector, may use them.
+const FUNCTIONS: &[&str] = &[
+    "Abs",
+    "Celu",
+    "Elu",
+    "HardSwish",
+    "Log",
+    "LogSoftmax",
+    "Mish",
+    "Selu",
+    "Sign",
+    "Softmax",
+    "Softplus",
+    "Softsign",
+    "Swish",
+    "ThresholdedRelu",
+];
+
 impl Lowering {
     pub(super) fn function(&mut self, args: &Args<'_>) -> Result<Computed, Fault> {
         let known = match args.operator() {
@@ -40,6 +59,9 @@ impl Lowering {
             }
             "Erf" => return self.plain(args, Op::Erf),
             "Exp" => return self.plain(args, Op::Exp),
+            "Sqrt" => return self.plain(args, Op::Power(0.5)),
+            "Reciprocal" => return self.plain(args, Op::Power(-1.0)),
+            other if FUNCTIONS.contains(&other) => return self.plain(args, Op::Function),
             _ => return unsupported("it has no counterpart among lesio's layers"),
         };
         self.plain(args, Op::Layer(Layer::Activation(known)))
@@ -158,7 +180,7 @@ impl Lowering {
     }
 
     /// A scale and a shift, the same for all values or one for each channel.
-    fn affine(&mut self, value: &Computed, affine: Affine) -> Result<Computed, Fault> {
+    pub(super) fn affine(&mut self, value: &Computed, affine: Affine) -> Result<Computed, Fault> {
         if affine.scale.iter().chain(&affine.shift).any(|number| !number.is_finite()) {
             return unsupported("it computes with a constant that is not finite");
         }
@@ -194,7 +216,9 @@ impl Lowering {
                 (0..args.count()).map(|k| args.computed(k).cloned()).collect::<Result<_, _>>()?;
             return if let [only] = &parts[..] { Ok(only.clone()) } else { self.sum(&parts) };
         }
-        match (args.input(0), args.input(1)) {
+        let first = self.as_constant(args.input(0), args.input(1));
+        let second = if first.is_none() { self.as_constant(args.input(1), args.input(0)) } else { None };
+        match (first.as_ref().or(args.input(0)), second.as_ref().or(args.input(1))) {
             (Some(Value::Computed(a)), Some(Value::Computed(b))) => match operator {
                 "Add" | "Sum" => self.sum(&[a.clone(), b.clone()]),
                 "Sub" => {
@@ -235,6 +259,19 @@ impl Lowering {
                 self.affine(value, affine)
             }
             _ => invalid("it needs two inputs"),
+        }
+    }
+
+    /// The number that fills a tensor, as a constant, if the other value has the same shape.
+    fn as_constant(&self, value: Option<&Value>, other: Option<&Value>) -> Option<Value> {
+        let (Some(Value::Computed(value)), Some(Value::Computed(other))) = (value, other) else {
+            return None;
+        };
+        match self.graph.nodes[value.id].op {
+            Op::Filled(number) if value.dims == other.dims => {
+                Some(Value::Constant(Tensor::floats(vec![], vec![number])))
+            }
+            _ => None,
         }
     }
 
@@ -384,7 +421,7 @@ mod tests {
         assert!(matches!(error, OnnxError::Unsupported { .. }), "{error}");
         let text = error.to_string();
         assert!(
-            text.contains("Pow (opset 17)") && text.contains("exponent is 0.5, expected 1, 2 or 3"),
+            text.contains("Pow (opset 17)") && text.contains("the power of 0.5, expected 1, 2 or 3"),
             "{text}"
         );
     }

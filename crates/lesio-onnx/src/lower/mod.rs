@@ -8,6 +8,7 @@ mod normalization;
 mod resampling;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use lesio_nn::{LARGEST_PARAMETERS, LARGEST_VALUES, Layer, Shape};
@@ -20,8 +21,8 @@ use crate::model::{Node, OnnxModel};
 use crate::proto::data_type;
 use crate::tensor::{Size, count};
 
-/// The oldest operator set that lesio reads.
-const OLDEST_OPSET: i64 = 7;
+/// The operator sets that lesio reads. Another one may define an operator in another way.
+const OPSETS: RangeInclusive<i64> = 9..=24;
 
 /// The computed values of a model.
 #[derive(Debug)]
@@ -134,11 +135,16 @@ impl Lowering {
                     };
                     let own = given.map(|shape| [shape.channels, shape.height, shape.width]);
                     let length = |(axis, length): (usize, &Option<usize>)| match (*length, own) {
-                        (Some(length), Some(own)) if dims.len() == 3 && own[axis] != length => Err(wrong(
-                            format!("has {length} as length of axis {}, not {}", axis + 1, own[axis]),
-                        )),
+                        (Some(length), Some(own)) if dims.len() == 3 && own[axis] != length => {
+                            Err(wrong(format!(
+                                "has {length} as length of axis {}, not {}: expected [n, channels, rows, columns]",
+                                axis + 1,
+                                own[axis]
+                            )))
+                        }
                         (Some(length), _) => Ok(length),
                         (None, Some(own)) if dims.len() == 3 => Ok(own[axis]),
+                        (None, Some([1, rows, columns])) if dims.len() == 2 => Ok([rows, columns][axis]),
                         (None, Some(own)) if dims.len() == 1 => Ok(own.iter().product()),
                         _ => Err(wrong(format!(
                             "does not say the length of axis {}: state its size",
@@ -153,7 +159,19 @@ impl Lowering {
             if let Some(batch) = batch {
                 self.batch = Size::known(i64::try_from(batch).unwrap_or(i64::MAX));
             }
-            let shape = shape_of(&dims).ok_or_else(|| wrong(format!("has the shape {dims:?}")))?;
+            // A sample of a stated size may be read as a vector, or without its axis of channels.
+            let shape = match given {
+                Some(size) if dims.len() != 3 => {
+                    if count(&dims) != Some(size.len()) {
+                        return Err(wrong(format!(
+                            "has the axes [n, {dims:?}], not those of samples {size}"
+                        )));
+                    }
+                    shape_of(&[size.channels, size.height, size.width])
+                }
+                _ => shape_of(&dims),
+            };
+            let shape = shape.ok_or_else(|| wrong(format!("has the shape {dims:?}")))?;
             self.origin =
                 Arc::new(NodeName { operator: "Input".to_owned(), opset: 0, name: input.name.clone() });
             let id = self.push(Op::Input, vec![], shape);
@@ -182,11 +200,16 @@ impl Lowering {
         if !args.node.is_standard {
             return unsupported("it is no operator of ONNX itself");
         }
-        if args.opset() < OLDEST_OPSET {
-            return unsupported(format!("operator sets before {OLDEST_OPSET} are not read"));
+        if !OPSETS.contains(&args.opset()) {
+            return unsupported(format!("operator sets {} to {} are read", OPSETS.start(), OPSETS.end()));
         }
         if args.operator() == "Constant" {
             return Ok(vec![Value::Constant(constant(args)?)]);
+        }
+        if args.operator() == "ConstantOfShape"
+            && let Some(filled) = self.filled(args)?
+        {
+            return Ok(vec![Value::Computed(filled)]);
         }
         let is_random = matches!(args.operator(), "RandomNormal" | "RandomNormalLike");
         if args.is_constant()

@@ -108,7 +108,8 @@ impl Lowering {
         padding: usize,
     ) -> Result<Computed, Fault> {
         let channels = dims[0];
-        let mut weight = super::convolution::kernel_of_zeros(channels, channels, kernel)?;
+        let pairs = channels.saturating_mul(channels);
+        let mut weight = super::convolution::kernel_of_zeros(channels, channels, kernel, pairs)?;
         let pixels = kernel * kernel;
         for channel in 0..channels {
             let first = (channel * channels + channel) * pixels;

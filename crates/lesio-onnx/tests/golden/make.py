@@ -343,6 +343,77 @@ def products():
     case("max_pool_uneven", g, g.op("MaxPool", "x", kernel_shape=[2, 3], strides=[1, 2], pads=[0, 1, 0, 0]))
 
 
+def computed_weights():
+    """Weights that the graph computes: spectral and weight normalization, and standardization."""
+    g = Graph(17, IMAGE)
+    weight, left, right = g.weight(4, 3, 3, 3, shift=1), g.weight(4, shift=1), g.weight(27, shift=1)
+    norm = g.op("MatMul", left, g.op("MatMul", g.op("Reshape", weight, g.ints([4, -1])), right))
+    case("spectral_norm", g, g.op("Conv", "x", g.op("Div", weight, norm)))
+    g = Graph(20, IMAGE)
+    weight = g.weight(4, 3, 3, 3)
+    norm = g.op("ReduceL2", weight, g.ints([1, 2, 3]), keepdims=1)
+    case("weight_norm", g, g.op("Conv", "x", g.op("Mul", g.op("Div", weight, norm), g.weight(4, 1, 1, 1))))
+    g = Graph(17, IMAGE)
+    weight = g.weight(4, 3, 3, 3, shift=0.3)
+    centered = g.op("Sub", weight, g.op("ReduceMean", weight, axes=[-3, -2, -1]))
+    variance = g.op("Div", g.op("ReduceSum", g.op("Mul", centered, centered), g.ints([1, 2, 3])), g.const(26))
+    case("weight_standardization", g, g.op("Conv", "x", g.op("Div", centered, g.op("Sqrt", variance))))
+
+
+def views():
+    """What is computed after a view."""
+    g = Graph(17, (2, 3, 4))
+    view = g.op("Reshape", g.op("Gemm", g.op("Flatten", "x"), g.weight(24, 24), g.weight(24)), g.ints([-1, 2, 3, 4]))
+    erf = g.op("Add", g.op("Erf", g.op("Div", view, g.const(np.sqrt(2)))), g.const(1))
+    case("gelu_view", g, g.op("Mul", g.op("Mul", view, erf), g.const(0.5)))
+
+
+def vae_of_vectors(name, outputs, sample):
+    """A VAE that reads images as vectors and makes vectors; what is expected is the reconstruction of the mean."""
+    g = Graph(17, (1, 8, 8))
+    hidden = g.op("Relu", g.op("Gemm", g.op("Reshape", "x", g.ints([-1, 64])), g.weight(64, 12, scale=0.2), g.weight(12)))
+    mean = g.named(g.op("Gemm", hidden, g.weight(12, 5), g.weight(5)), outputs[1])
+    spread = g.named(sample(g, g.op("Gemm", hidden, g.weight(12, 5), g.weight(5)), None), outputs[2])
+    weights = [g.weight(5, 12), g.weight(12), g.weight(12, 64), g.weight(64)]
+
+    def decoder(z):
+        return g.op("Sigmoid", g.op("Gemm", g.op("Relu", g.op("Gemm", z, *weights[:2])), *weights[2:]))
+
+    g.named(decoder(g.op("Add", mean, sample(g, spread, mean))), outputs[0])
+    model = g.model(outputs)
+    still = g.named(decoder(mean), "still")
+    x = random.uniform(size=(2, 1, 8, 8)).astype(np.float32)
+    values = run(g.model([still, *outputs[1:]]), {"x": x}, [still, *outputs[1:]])
+    save(name, model, x, "x", outputs, values)
+
+
+def vaes_of_vectors():
+    def log_sigma(g, spread, mean):
+        if mean is None:
+            return spread
+        deviation = g.op("Exp", spread)
+        return g.op("Mul", deviation, g.op("RandomNormalLike", deviation))
+
+    def root(g, spread, mean):
+        """As torch.distributions.Normal draws with an open batch size."""
+        if mean is None:
+            return spread
+        zero, one = (numpy_helper.from_array(np.full(1, value, np.float32)) for value in (0, 1))
+        shape = g.op("Shape", mean)
+        zeros, ones = g.op("ConstantOfShape", shape, value=zero), g.op("ConstantOfShape", shape, value=one)
+        noise = g.op("Add", g.op("Mul", ones, g.op("RandomNormalLike", zeros)), zeros)
+        return g.op("Mul", noise, g.op("Sqrt", g.op("Exp", spread)))
+
+    def sigma(g, spread, mean):
+        if mean is None:
+            return g.op("Softplus", spread)
+        return g.op("Mul", spread, g.op("RandomNormalLike", spread))
+
+    vae_of_vectors("vae_log_sigma", ["out", "a", "b"], log_sigma)
+    vae_of_vectors("vae_vectors", ["recon", "mu", "logvar"], root)
+    vae_of_vectors("vae_sigma", ["recon", "mu", "logvar"], sigma)
+
+
 def write():
     header, body = {}, b""
     header["__metadata__"] = {
@@ -376,5 +447,8 @@ vae("vae", True, ["reconstruction", "mean", "log_variance"])
 vae("vae_unnamed", True, ["out", "a", "b"])
 vae("vae_still", False, ["reconstruction", "mu", "logvar"])
 products()
+computed_weights()
+views()
+vaes_of_vectors()
 write()
 print(f"{len(list(HERE.glob('*.onnx')))} models, {sum(f.stat().st_size for f in HERE.iterdir())} bytes", file=sys.stderr)

@@ -1,0 +1,93 @@
+//! Images among the inputs and outputs of a model.
+
+use lesio_nn::Shape;
+
+use crate::args::Computed;
+use crate::error::OnnxError;
+use crate::ir::Id;
+use crate::lower::Lowered;
+use crate::model::OnnxModel;
+use crate::tensor::count;
+
+/// The number of channels up to which a last axis is taken for that of the channels.
+const MOST_CHANNELS: usize = 4;
+
+/// The name of the only input, which must be an image, of a stated size if it has other axes than one.
+///
+/// # Errors
+/// For several inputs, and for axes that are not those of an image.
+pub(crate) fn image_input(model: &OnnxModel, size: Option<Shape>) -> Result<&str, OnnxError> {
+    let [input] = &model.inputs[..] else {
+        let names = model.inputs().collect::<Vec<_>>().join(", ");
+        return Err(OnnxError::Model(format!("has other inputs than one image: {names}")));
+    };
+    let (Some(axes), None) = (&input.dims, size) else { return Ok(&input.name) };
+    let advice = match axes[..] {
+        [_, Some(first), Some(second), Some(last)]
+            if last <= MOST_CHANNELS && first.min(second) > MOST_CHANNELS =>
+        {
+            ": export it with the channels before the rows"
+        }
+        [_, _, _, _] => return Ok(&input.name),
+        [_, _] | [_, _, _] => ": state the size of an image",
+        _ => "",
+    };
+    let length = |length: &Option<usize>| length.map_or_else(|| "?".to_owned(), |length| length.to_string());
+    let axes: Vec<String> = axes.iter().map(length).collect();
+    Err(OnnxError::Tensor {
+        name: input.name.clone(),
+        reason: format!(
+            "is an input with the axes [{}], expected [n, channels, rows, columns]{advice}",
+            axes.join(", ")
+        ),
+    })
+}
+
+/// The axes of an image, without the batch.
+pub(crate) fn axes_of(image: Shape) -> Vec<usize> {
+    vec![image.channels, image.height, image.width]
+}
+
+impl Computed {
+    /// The value as an image, if it contains one as a vector or without axes of length 1.
+    pub(crate) fn as_image(&self, image: Shape) -> Option<Self> {
+        let long = |axes: &[usize]| axes.iter().copied().filter(|&length| length > 1).collect::<Vec<_>>();
+        let axes = axes_of(image);
+        let is_image = self.dims.len() == 1 || long(&self.dims) == long(&axes);
+        (is_image && count(&self.dims) == Some(image.len())).then_some(Self { id: self.id, dims: axes })
+    }
+}
+
+impl Lowered {
+    /// The output that is an image of this shape: the only output, or the only one that has the shape. Some models
+    /// return their `input`, too.
+    ///
+    /// # Errors
+    /// If there are none or several.
+    pub(crate) fn image_output(
+        &self,
+        what: &str,
+        outputs: &[String],
+        image: Shape,
+        input: Option<Id>,
+    ) -> Result<String, OnnxError> {
+        if let [only] = outputs {
+            return Ok(only.clone());
+        }
+        let values = outputs.iter().filter_map(|name| Some((name, self.computed(name).ok()?)));
+        let values: Vec<(&String, &Computed)> = values.filter(|(_, value)| Some(value.id) != input).collect();
+        let exact = values.iter().filter(|(_, value)| value.dims == axes_of(image));
+        let exact: Vec<&String> = exact.map(|(name, _)| *name).collect();
+        let alike = values.iter().filter(|(_, value)| value.as_image(image).is_some());
+        let alike: Vec<&String> = alike.map(|(name, _)| *name).collect();
+        match (&exact[..], &alike[..]) {
+            (&[only], _) | (&[], &[only]) => Ok(only.clone()),
+            _ => Err(ambiguous(what, outputs)),
+        }
+    }
+}
+
+/// The error of a model without an output, or with several, that could be what is searched for.
+pub(crate) fn ambiguous(what: &str, outputs: &[String]) -> OnnxError {
+    OnnxError::Model(format!("has no output that is clearly its {what}: name one of {}", outputs.join(", ")))
+}
