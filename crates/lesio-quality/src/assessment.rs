@@ -1,14 +1,15 @@
 //! Grades of the segmentation of a volume.
 
-use lesio_image::{AxisCode, Orientation, Volume, check_finite};
+use lesio_image::{AxisCode, Orientation, Scan, Volume, check_finite};
 use ndarray::{Array3, ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
 
 use crate::calibration::{CalibratedLabels, GradeCalibration};
+use crate::config::EstimatorConfig;
 use crate::conformal::Conformal;
-use crate::error::{EstimateError, InputError};
+use crate::error::{EstimateError, InputError, in_channel};
 use crate::estimator::Estimator;
-use crate::framing::{FramedSlice, Framing};
+use crate::framing::{FramedSlice, Framing, Standardization};
 use crate::novelty::{Novelty, Unlikeness};
 use crate::reconstructor::RecNet;
 use crate::slices::{SLICE_AXIS, on_grid_of, pixel_millimeters};
@@ -32,16 +33,16 @@ pub struct Assessment {
     /// errors.
     pub volume: Option<Vec<Grade>>,
     /// The image as it would be if the segmentation were correct; the image itself outside the frames.
-    pub reconstruction: Volume<f32>,
+    pub reconstruction: Scan,
     /// Image minus reconstruction, in intensities.
-    pub difference: Volume<f32>,
+    pub difference: Scan,
     /// Probability, 0 to 1, that the label of a voxel is wrong, 0 beyond the frames; `None` for methods that do not
     /// segment.
     pub error: Option<Volume<f32>>,
 }
 
 /// The grade of one slice.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct SliceAssessment {
     /// The slice, from 0.
@@ -52,7 +53,7 @@ pub struct SliceAssessment {
 }
 
 /// The verdict on the segmentation of a slice.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "verdict", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum SliceVerdict {
@@ -70,7 +71,7 @@ pub enum SliceVerdict {
         unlikeness: Unlikeness,
         /// The share of the segmented pixels that lie too far from the others to be shown to the networks, 0 to 1. The
         /// estimates take them for wrong, the upper ends of the intervals for right.
-        #[serde(skip_serializing_if = "is_none")]
+        #[serde(default, skip_serializing_if = "is_none")]
         out_of_reach: f64,
     },
 }
@@ -162,11 +163,11 @@ impl Sizes {
     }
 }
 
-/// Grades a volume as one of the orientation `known`; what is returned has the order of its own voxels.
+/// Grades a scan as one of the orientation `known`; what is returned has the order of its own voxels.
 pub(crate) fn assess_turned(
     parts: &Parts<'_>,
     known: Orientation,
-    image: &Volume<f32>,
+    image: &Scan,
     segmentation: &Volume<u8>,
 ) -> Result<Assessment, EstimateError> {
     let (geometry, own) = (*image.geometry(), image.geometry().orientation());
@@ -182,29 +183,30 @@ pub(crate) fn assess_turned(
         (0..).zip(&mut found.slices).for_each(|(index, slice)| slice.index = index);
     }
     // Turned back as it came: its geometry is not computed a second time, and is not rounded.
-    let back = |volume: &Volume<f32>| Volume::new(volume.reoriented(&own).into_data(), geometry);
-    found.reconstruction = back(&found.reconstruction);
-    found.difference = back(&found.difference);
-    found.error = found.error.as_ref().map(back);
+    let back = |scan: &Scan| image.with_values(scan.reoriented(&own).into_data()).map_err(InputError::Image);
+    found.reconstruction = back(&found.reconstruction)?;
+    found.difference = back(&found.difference)?;
+    let error = found.error.as_ref();
+    found.error = error.map(|volume| Volume::new(volume.reoriented(&own).into_data(), geometry));
     Ok(found)
 }
 
 pub(crate) fn assess(
     parts: &Parts<'_>,
-    image: &Volume<f32>,
+    image: &Scan,
     segmentation: &Volume<u8>,
 ) -> Result<Assessment, EstimateError> {
     let framing = parts.framing(image);
     let segmentation = &on_grid_of(image, segmentation)?;
-    check(image, segmentation, &parts.estimator.config().classes)?;
+    check(image, segmentation, parts.estimator.config())?;
     let millimeters = pixel_side(image);
     let mut reconstruction = image.data().clone();
-    let mut error = Array3::<f32>::zeros(image.data().dim());
+    let mut error = Array3::<f32>::zeros(image.grid());
     let (mut slices, mut graded) = (Vec::new(), Vec::new());
     let mut has_opinion = false;
-    for index in 0..image.shape()[SLICE_AXIS] {
+    for index in 0..image.grid()[SLICE_AXIS] {
         let labels = segmentation.data().index_axis(Axis(SLICE_AXIS), index);
-        let pixels = image.data().index_axis(Axis(SLICE_AXIS), index);
+        let pixels = image.data().index_axis(Axis(1 + SLICE_AXIS), index);
         let refused = |source| EstimateError::Slice { slice: index, source };
         // A slice without segmentation may be empty padding, which no frame could be made of.
         let nothing = !labels.iter().any(|label| framing.labels.contains(label));
@@ -246,13 +248,14 @@ pub(crate) fn assess(
             let wrong = frame.restore(wrong, 0.0).map_err(refused)?;
             error.index_axis_mut(Axis(SLICE_AXIS), index).assign(&wrong);
         }
-        let reconstructed = parts.reconstruct(&frame)?;
-        let reconstructed = frame.restore(&reconstructed, f32::NAN).map_err(refused)?;
-        let mut plane = reconstruction.index_axis_mut(Axis(SLICE_AXIS), index);
-        for (value, &reconstructed) in
-            plane.iter_mut().zip(&reconstructed).filter(|(_, reconstructed)| !reconstructed.is_nan())
-        {
-            *value = reconstructed;
+        let mut planes = reconstruction.index_axis_mut(Axis(1 + SLICE_AXIS), index);
+        for (mut plane, reconstructed) in planes.outer_iter_mut().zip(parts.reconstruct(&frame)?) {
+            let reconstructed = frame.restore(&reconstructed, f32::NAN).map_err(refused)?;
+            for (value, &reconstructed) in
+                plane.iter_mut().zip(&reconstructed).filter(|(_, reconstructed)| !reconstructed.is_nan())
+            {
+                *value = reconstructed;
+            }
         }
         let unlikeness = parts.novelty.judge(&frame.image, &frame.segmentation, framing.grid[1]);
         let mut shown = grades.clone();
@@ -268,7 +271,6 @@ pub(crate) fn assess(
         graded.push(Some(Graded { grades, sizes }));
     }
     let difference = image.data() - &reconstruction;
-    let geometry = *image.geometry();
     Ok(Assessment {
         slices,
         slice_axis: SLICE_AXIS,
@@ -277,19 +279,20 @@ pub(crate) fn assess(
             &graded,
             parts.calibration.map(|own| &own.volumes[..]).unwrap_or_default(),
         ),
-        reconstruction: Volume::new(reconstruction, geometry),
-        difference: Volume::new(difference, geometry),
-        error: has_opinion.then(|| Volume::new(error, geometry)),
+        reconstruction: image.with_values(reconstruction).map_err(InputError::Image)?,
+        difference: image.with_values(difference).map_err(InputError::Image)?,
+        error: has_opinion.then(|| image.placed(error)),
     })
 }
 
 impl Parts<'_> {
     /// The frames for an image. If its pixels are smaller or larger than all of the training, frames of as many millimeters
     /// show the structures as large as the networks know them.
-    fn framing(&self, image: &Volume<f32>) -> Framing {
+    fn framing(&self, image: &Scan) -> Framing {
         let framing = self.estimator.config().framing.clone();
-        let Some([least, most]) = self.pixel_millimeters else { return framing };
-        let own = pixel_millimeters(image);
+        let (Some([least, most]), Some(own)) = (self.pixel_millimeters, pixel_millimeters(image)) else {
+            return framing;
+        };
         let known = own.clamp(least, most);
         if (own / known - 1.0).abs() <= SAME_SIZE {
             return framing;
@@ -304,26 +307,39 @@ impl Parts<'_> {
         framing.scaled(known / own)
     }
 
-    /// The reconstruction of a frame in intensities.
-    fn reconstruct(&self, frame: &FramedSlice) -> Result<Vec<f32>, EstimateError> {
+    /// The reconstruction of each channel of a frame in intensities.
+    fn reconstruct(&self, frame: &FramedSlice) -> Result<Vec<Vec<f32>>, EstimateError> {
         let reconstructed = self.reconstructor.reconstruct(&frame.image, &frame.segmentation, 1)?;
-        Ok(reconstructed.iter().map(|&value| frame.scale.invert(value)).collect())
+        let channels = reconstructed.chunks_exact(frame.segmentation.len().max(1)).zip(&frame.scales);
+        let inverted = |(values, scale): (&[f32], &Standardization)| -> Vec<f32> {
+            values.iter().map(|&value| scale.invert(value)).collect()
+        };
+        Ok(channels.map(inverted).collect())
     }
 }
 
-fn check(image: &Volume<f32>, segmentation: &Volume<u8>, known: &[u8]) -> Result<(), InputError> {
+fn check(image: &Scan, segmentation: &Volume<u8>, config: &EstimatorConfig) -> Result<(), InputError> {
+    let (found, expected) = (image.channels(), config.channels);
+    if found != expected {
+        return Err(InputError::Channels { found, expected });
+    }
+    let known = &config.classes;
     if let Some(&label) = segmentation.data().iter().find(|label| **label != 0 && !known.contains(label)) {
-        return Err(InputError::UnknownLabel { label, expected: known.to_vec() });
+        return Err(InputError::UnknownLabel { label, expected: known.clone() });
     }
-    Ok(check_finite(image.data())?)
+    for (channel, values) in image.data().outer_iter().enumerate() {
+        let name = || image.names().get(channel).cloned().unwrap_or_else(|| channel.to_string());
+        check_finite(&values).map_err(|error| in_channel(name(), image.channels(), error))?;
+    }
+    Ok(())
 }
 
-/// The side of a square pixel within a slice, in millimeters.
-fn pixel_side(image: &Volume<f32>) -> Option<f64> {
+/// The side of a square pixel within a slice, in millimeters; `None` for a picture, too.
+fn pixel_side(image: &Scan) -> Option<f64> {
     let spacing = image.geometry().spacing();
     let sides: Vec<f64> = (0..3).filter(|&axis| axis != SLICE_AXIS).map(|axis| spacing[axis]).collect();
     let (least, most) = (sides[0].min(sides[1]), sides[0].max(sides[1]));
-    (most <= 1.01 * least).then_some(0.5 * (least + most))
+    (!image.is_picture() && most <= 1.01 * least).then_some(0.5 * (least + most))
 }
 
 /// Sizes of each label in the slice, in the part of it that the frame shows, and of the structure as the opinion sees it.
@@ -449,7 +465,7 @@ mod tests {
     fn only_square_pixels_have_a_side() {
         let side = |spacing: [f64; 3]| {
             let geometry = lesio_image::Geometry::from_spacing(spacing).unwrap();
-            pixel_side(&Volume::new(Array3::zeros((2, 2, 2)), geometry))
+            pixel_side(&Volume::new(Array3::zeros((2, 2, 2)), geometry).into())
         };
         assert_eq!([side([1.5, 1.5, 8.0]), side([1.0, 3.0, 3.0])], [Some(1.5), None]);
     }

@@ -38,9 +38,9 @@ pub(crate) const LARGEST_STRENGTH: f32 = 1e3;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AttackUnit {
-    /// The standard deviation of the slice.
+    /// The standard deviation of each of the slice's channels.
     Std,
-    /// The range of the slice's intensities, as if they were 0 to 1.
+    /// The range of the intensities of each of the slice's channels, as if they were 0 to 1.
     Range,
 }
 
@@ -79,7 +79,7 @@ impl Attack {
         }
     }
 
-    /// The bound in deviations for a sample whose range is this many deviations.
+    /// The bound in deviations for a channel whose range is this many deviations.
     #[must_use]
     pub fn bound(&self, range: f32) -> f32 {
         match self.unit {
@@ -88,7 +88,7 @@ impl Attack {
         }
     }
 
-    /// Attacks an estimator, and returns the changed images of samples, `[n, h, w]`.
+    /// Attacks an estimator, and returns the changed images of samples, `[n, channels, h, w]`.
     ///
     /// The attack increases the squared error of the mean Dice over the labels, whose truth it knows: it raises
     /// estimates that are too high, and lowers estimates that are too low. At strength 0 the images are unchanged.
@@ -107,7 +107,9 @@ impl Attack {
         for chunk in all.chunks(BATCH) {
             let batch = samples.select(chunk);
             let clean = batch.images();
-            let bounds: Vec<f32> = batch.iter().map(|sample| self.bound(sample.range)).collect();
+            // Of each channel of each sample.
+            let ranges = batch.iter().flat_map(|sample| &sample.ranges);
+            let bounds: Vec<f32> = ranges.map(|&range| self.bound(range)).collect();
             let (mut images, steps, share) = match self.kind {
                 AttackKind::Fgsm => (clean.clone(), 1, 1.0),
                 AttackKind::Pgd { steps } => {
@@ -126,11 +128,14 @@ impl Attack {
 
     fn random_start(&self, chunk: &[usize], clean: &[f32], bounds: &[f32]) -> Vec<f32> {
         let mut images = clean.to_vec();
-        let pixels = clean.len() / chunk.len().max(1);
-        for ((image, &bound), &sample) in images.chunks_exact_mut(pixels.max(1)).zip(bounds).zip(chunk) {
+        let [values, channels] = [clean.len(), bounds.len()].map(|all| (all / chunk.len().max(1)).max(1));
+        let samples = images.chunks_exact_mut(values).zip(bounds.chunks_exact(channels)).zip(chunk);
+        for ((image, bounds), &sample) in samples {
             let mut generator = random::generator(self.seed ^ START_SEED, sample as u64);
-            for value in image {
-                *value += bound * generator.random_range(-1.0..=1.0f32);
+            for (channel, &bound) in image.chunks_exact_mut((values / channels).max(1)).zip(bounds) {
+                for value in channel {
+                    *value += bound * generator.random_range(-1.0..=1.0f32);
+                }
             }
         }
         images

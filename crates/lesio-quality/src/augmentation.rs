@@ -142,30 +142,22 @@ impl SampleAugmentation {
 
 #[cfg(test)]
 mod tests {
+    use lesio_settings::mutation::refusals;
+
     use super::*;
 
     #[test]
     fn settings_that_cannot_be_are_named() {
-        assert_eq!(SampleAugmentation::default().validate(), Ok(()));
         assert_eq!(SampleAugmentation::none().validate(), Ok(()));
-        type Change = fn(&mut SampleAugmentation, f32);
-        let numbers: [(&str, Change); 7] = [
-            ("contrast", |own, value| own.contrast = value),
-            ("brightness", |own, value| own.brightness = value),
-            ("turn", |own, value| own.turn = value),
-            ("zoom", |own, value| own.zoom = value),
-            ("bend", |own, value| own.bend = value),
-            ("field", |own, value| own.field = value),
-            ("focus", |own, value| own.focus = value),
-        ];
-        for (setting, change) in numbers {
-            for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -0.1, 1e9] {
-                let mut augmentation = SampleAugmentation::default();
-                change(&mut augmentation, value);
-                assert_eq!(augmentation.validate().unwrap_err().setting, setting, "{value}");
-            }
-        }
-        let augmentation = SampleAugmentation { shift: usize::MAX, ..SampleAugmentation::default() };
-        assert_eq!(augmentation.validate().unwrap_err().setting, "shift");
+        let (valid, check) = (SampleAugmentation::default, SampleAugmentation::validate);
+        let refused = refusals(valid(), check, [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -0.1, 1e9]);
+        refused("contrast", |own, value| own.contrast = value);
+        refused("brightness", |own, value| own.brightness = value);
+        refused("turn", |own, value| own.turn = value);
+        refused("zoom", |own, value| own.zoom = value);
+        refused("bend", |own, value| own.bend = value);
+        refused("field", |own, value| own.field = value);
+        refused("focus", |own, value| own.focus = value);
+        refusals(valid(), check, [usize::MAX])("shift", |own, value| own.shift = value);
     }
 }

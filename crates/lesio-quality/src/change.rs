@@ -56,8 +56,17 @@ impl Change {
         self.move_pixels(&warped, into);
     }
 
-    /// Moves an image `[row, column]`; where it is warped, values are interpolated between pixels.
+    /// Moves and tones an image `[channel, row, column]`, all channels alike.
     pub(crate) fn place_image(&self, from: &[f32], into: &mut [f32]) {
+        let pixels = (self.grid[0] * self.grid[1]).max(1);
+        for (from, into) in from.chunks_exact(pixels).zip(into.chunks_exact_mut(pixels)) {
+            self.place_channel(from, into);
+            self.tone(into);
+        }
+    }
+
+    /// Moves a channel `[row, column]`; where it is warped, values are interpolated between pixels.
+    fn place_channel(&self, from: &[f32], into: &mut [f32]) {
         if !self.is_warped() {
             return self.move_pixels(from, into);
         }
@@ -118,8 +127,8 @@ impl Change {
         }
     }
 
-    /// Changes the intensities of an image.
-    pub(crate) fn tone(&self, values: &mut [f32]) {
+    /// Changes the intensities of a channel.
+    fn tone(&self, values: &mut [f32]) {
         let [height, width] = self.grid;
         if self.focus != 0.0 {
             let blurred = blurred(values, self.grid);

@@ -1,9 +1,6 @@
 //! The configuration of an estimator.
 
-use std::fmt;
-use std::str::FromStr;
-
-use lesio_settings::{SettingError, require, setters};
+use lesio_settings::{SettingError, in_range, named, require, setters};
 use serde::{Deserialize, Serialize};
 
 use crate::framing::Framing;
@@ -26,38 +23,12 @@ pub enum Method {
     SecondOpinion,
 }
 
-impl Method {
-    /// All methods.
-    pub const ALL: [Self; 4] = [Self::RecReg, Self::Direct, Self::ShapeOnly, Self::SecondOpinion];
-
-    /// Its name: `rec-reg`, `direct`, `shape-only` or `second-opinion`.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::RecReg => "rec-reg",
-            Self::Direct => "direct",
-            Self::ShapeOnly => "shape-only",
-            Self::SecondOpinion => "second-opinion",
-        }
-    }
-}
-
-impl fmt::Display for Method {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl FromStr for Method {
-    type Err = SettingError;
-
-    /// The method of a [`Method::name`].
-    fn from_str(text: &str) -> Result<Self, SettingError> {
-        let names = Self::ALL.map(Self::name).join(", ");
-        let found = Self::ALL.into_iter().find(|method| method.name() == text);
-        found.ok_or_else(|| SettingError::new("method", text, format!("one of {names}")))
-    }
-}
+named!(Method, "method", {
+    "rec-reg" => Self::RecReg,
+    "direct" => Self::Direct,
+    "shape-only" => Self::ShapeOnly,
+    "second-opinion" => Self::SecondOpinion,
+});
 
 /// Configuration of an estimator.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -72,19 +43,25 @@ pub struct EstimatorConfig {
     pub classes: Vec<u8>,
     /// Widths of its networks.
     pub widths: Widths,
+    /// Channels of its images, 1 to 256. Default 1.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub channels: usize,
     /// Views of each sample whose estimates are averaged when it is asked, 1, 2 or 4: as it is, turned by half, and mirrored
     /// along either axis. Training does not depend on it. Default 1.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub views: usize,
 }
 
-fn one() -> usize {
+/// Most channels of an image.
+pub(crate) const MOST_CHANNELS: usize = 256;
+
+pub(crate) fn one() -> usize {
     1
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "what serde asks for")]
-fn is_one(views: &usize) -> bool {
-    *views == 1
+pub(crate) fn is_one(number: &usize) -> bool {
+    *number == 1
 }
 
 impl EstimatorConfig {
@@ -92,7 +69,7 @@ impl EstimatorConfig {
     #[must_use]
     pub fn new(method: Method, framing: Framing) -> Self {
         let classes = framing.labels.clone();
-        Self { method, framing, classes, widths: Widths::default(), views: 1 }
+        Self { method, framing, classes, widths: Widths::default(), channels: 1, views: 1 }
     }
 
     /// With more labels to learn to see; those graded are always among them.
@@ -114,9 +91,10 @@ impl EstimatorConfig {
     /// Checks every setting.
     ///
     /// # Errors
-    /// A framing that is refused, classes that do not hold the labels graded, or another number of views.
+    /// A framing that is refused, classes that do not hold the labels graded, or another number of channels or views.
     pub fn validate(&self) -> Result<(), SettingError> {
         self.framing.validate()?;
+        in_range("channels", self.channels, 1..=MOST_CHANNELS)?;
         require([1, 2, 4].contains(&self.views), "views", self.views, "1, 2 or 4")?;
         let known = |label: &u8| self.classes.contains(label);
         let ascending = self.classes.is_sorted_by(|a, b| a < b) && !self.classes.contains(&0);
@@ -126,7 +104,7 @@ impl EstimatorConfig {
     }
 }
 
-setters!(EstimatorConfig { widths: Widths, views: usize, method: Method });
+setters!(EstimatorConfig { widths: Widths, channels: usize, views: usize, method: Method });
 
 #[cfg(test)]
 mod tests {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use lesio_image::{GridError, ImageError};
+use lesio_image::{GridError, ImageError, ScanError};
 use lesio_metrics::MetricError;
 use lesio_nn::{EngineError, LoadError, NetworkError, ParameterError};
 use lesio_settings::SettingError;
@@ -39,6 +39,17 @@ pub enum InputError {
         /// The labels known.
         expected: Vec<u8>,
     },
+    /// The image has another number of channels than the estimator was trained with.
+    #[error("the image has {found} channels, expected {expected}")]
+    Channels {
+        /// Those of the image.
+        found: usize,
+        /// Those of the training images.
+        expected: usize,
+    },
+    /// The channels of the image have other names than those of the training images.
+    #[error(transparent)]
+    Names(#[from] ScanError),
     /// The image is empty, constant or not finite.
     #[error("the image cannot be used")]
     Image(#[from] ImageError),
@@ -48,6 +59,24 @@ pub enum InputError {
     /// A metric of the input is not defined.
     #[error(transparent)]
     Metric(#[from] MetricError),
+}
+
+impl InputError {
+    /// Whether a channel of the image is constant, as padding is.
+    pub(crate) fn is_constant(&self) -> bool {
+        match self {
+            Self::Image(ImageError::Channel { source, .. }) => {
+                matches!(**source, ImageError::ConstantImage { .. })
+            }
+            Self::Image(error) => matches!(error, ImageError::ConstantImage { .. }),
+            _ => false,
+        }
+    }
+}
+
+/// The error of a channel, which is named if there are several.
+pub(crate) fn in_channel(name: String, channels: usize, source: ImageError) -> ImageError {
+    if channels == 1 { source } else { ImageError::Channel { channel: name, source: Box::new(source) } }
 }
 
 /// Why an estimator cannot be made of its configuration and parameters.

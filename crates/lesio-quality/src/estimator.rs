@@ -29,7 +29,7 @@ pub struct QualityEstimate {
     /// HD95 of each label in grid pixels, `[n, labels]`, at least 0: times [`FramedSlice::pixel`](crate::FramedSlice::pixel) it is
     /// in image pixels.
     pub distance: Vec<f32>,
-    /// The images as they would be if the segmentations were correct, `[n, h, w]`; `None` for methods that do not
+    /// The images as they would be if the segmentations were correct, `[n, channels, h, w]`; `None` for methods that do not
     /// reconstruct.
     pub reconstruction: Option<Vec<f32>>,
     /// Probability of each label graded, `[n, labels, h, w]`; `None` for methods that do not segment.
@@ -51,7 +51,7 @@ pub struct SampleEstimates {
 
 /// A trained estimator of the quality of segmentations on their grid.
 ///
-/// Images are `[n, h, w]` in deviations from the mean, and segmentations `[n, h, w]` of 0 or 1 + the position of the
+/// Images are `[n, channels, h, w]` in deviations from the mean, and segmentations `[n, h, w]` of 0 or 1 + the position of the
 /// label, as in a [`FramedSlice`](crate::FramedSlice). The estimate of a sample depends on that sample alone. Several
 /// threads may use one estimator at once.
 ///
@@ -136,13 +136,14 @@ impl Estimator {
         &self.parameters
     }
 
-    /// Estimates samples: images `[n, h, w]` and segmentations `[n, h, w]`.
+    /// Estimates samples: images `[n, channels, h, w]` and segmentations `[n, h, w]`.
     ///
     /// # Errors
     /// Slices that are not of whole samples, [`EngineError::Class`] for a segmentation with more than the labels
     /// graded, and failures of the device.
     pub fn estimate(&self, images: &[f32], segmentations: &[u8]) -> Result<QualityEstimate, EngineError> {
         let (pixels, labels) = (self.config.framing.pixels(), self.config.framing.labels.len());
+        let channels: Vec<usize> = (0..self.config.channels).collect();
         let scale = distance::scale(&self.config.framing);
         let (outputs, _) = self.pass(images, segmentations, &mut |_| Ok(None))?;
         let (classes, graded) = (self.config.classes.len() + 1, self.config.class_indices());
@@ -152,13 +153,13 @@ impl Estimator {
         Ok(QualityEstimate {
             dice: self.mean_over_views(&outputs.dice),
             distance: distance.into_iter().map(|code| distance::decode(code, scale)).collect(),
-            reconstruction: self.over_views(&outputs.reconstruction, 1, &[0]),
+            reconstruction: self.over_views(&outputs.reconstruction, channels.len(), &channels),
             error: probability.as_deref().map(wrong),
             probability,
         })
     }
 
-    /// Estimates Dice and distances of samples with other images, `[n, h, w]`, or with their own where `images` is `None`.
+    /// Estimates Dice and distances of samples with other images, `[n, channels, h, w]`, or with their own where `images` is `None`.
     ///
     /// # Errors
     /// [`EngineError::Length`] for images of another number of values than the samples'; failures of the device.
@@ -167,14 +168,14 @@ impl Estimator {
         samples: &Samples,
         images: Option<&[f32]>,
     ) -> Result<SampleEstimates, EngineError> {
-        let (pixels, labels) = (self.config.framing.pixels(), self.config.framing.labels.len());
+        let (values, labels) = (self.values(), self.config.framing.labels.len());
         if let Some(images) = images {
-            check("the slice of images", images.len(), samples.len() * pixels)?;
+            check("the slice of images", images.len(), samples.len() * values)?;
         }
         let mut estimates = SampleEstimates::default();
         for first in (0..samples.len()).step_by(BATCH) {
             let positions = first..(first + BATCH).min(samples.len());
-            let images = images.map(|images| &images[positions.start * pixels..positions.end * pixels]);
+            let images = images.map(|images| &images[positions.start * values..positions.end * values]);
             let batch = samples.select(&positions.collect::<Vec<_>>());
             let own = batch.images();
             let part = self.estimate(images.unwrap_or(&own), &batch.segmentations())?;
@@ -186,7 +187,7 @@ impl Estimator {
         Ok(estimates)
     }
 
-    /// The gradient by the images `[n, h, w]` of the sum of each Dice times its weight; `weigh` gives the weights
+    /// The gradient by the images `[n, channels, h, w]` of the sum of each Dice times its weight; `weigh` gives the weights
     /// `[n, labels]` of the estimated Dice.
     ///
     /// # Errors
@@ -209,14 +210,21 @@ impl Estimator {
             Ok(Some(OutputGradients { dice, ..OutputGradients::default() }))
         })?;
         let mut by_image = vec![0.0; images.len()];
-        let mut back = vec![0.0; pixels];
-        for (sum, own) in by_image.chunks_exact_mut(pixels).zip(gradient.chunks_exact(views * pixels)) {
-            for (view, part) in self.views.iter().zip(own.chunks_exact(pixels)) {
-                view.place(part, &mut back);
-                sum.iter_mut().zip(&back).for_each(|(sum, part)| *sum += part);
+        let (mut back, values) = (vec![0.0; pixels], self.values());
+        for (sum, own) in by_image.chunks_exact_mut(values).zip(gradient.chunks_exact(views * values)) {
+            for (view, part) in self.views.iter().zip(own.chunks_exact(values)) {
+                for (sum, part) in sum.chunks_exact_mut(pixels).zip(part.chunks_exact(pixels)) {
+                    view.place(part, &mut back);
+                    sum.iter_mut().zip(&back).for_each(|(sum, part)| *sum += part);
+                }
             }
         }
         Ok(by_image)
+    }
+
+    /// Number of values of an image.
+    pub(crate) fn values(&self) -> usize {
+        self.config.channels * self.config.framing.pixels()
     }
 
     /// Passes all views of samples through the networks, those of a sample together.
@@ -227,28 +235,29 @@ impl Estimator {
         weigh: &mut Weigh<'_>,
     ) -> Result<(Outputs, Vec<f32>), EngineError> {
         let (pixels, labels) = (self.config.framing.pixels(), self.config.framing.labels.len());
-        let samples = whole_samples("the slice of images", images.len(), pixels)?;
+        let values = self.values();
+        let samples = whole_samples("the slice of images", images.len(), values)?;
         check("the slice of segmentations", segmentations.len(), samples * pixels)?;
         if let Some(&class) = segmentations.iter().find(|&&class| usize::from(class) > labels) {
             let what = "the slice of segmentations".to_owned();
             return Err(EngineError::Class { what, found: class.into(), last: labels });
         }
         let views = self.views.len();
-        let mut viewed = vec![0.0; samples * views * pixels];
+        let mut viewed = vec![0.0; samples * views * values];
         let mut planes = vec![0.0; samples * views * labels * pixels];
         let mut labeled = vec![0; pixels];
         for (k, (viewed, planes)) in
-            viewed.chunks_exact_mut(pixels).zip(planes.chunks_exact_mut(labels * pixels)).enumerate()
+            viewed.chunks_exact_mut(values).zip(planes.chunks_exact_mut(labels * pixels)).enumerate()
         {
             let (sample, view) = (k / views, &self.views[k % views]);
-            let own = sample * pixels..(sample + 1) * pixels;
-            view.place(&images[own.clone()], viewed);
-            view.place(&segmentations[own], &mut labeled);
+            let image = images[sample * values..(sample + 1) * values].chunks_exact(pixels);
+            image.zip(viewed.chunks_exact_mut(pixels)).for_each(|(own, viewed)| view.place(own, viewed));
+            view.place(&segmentations[sample * pixels..(sample + 1) * pixels], &mut labeled);
             one_hot(&labeled, labels, planes);
         }
         let mut engines: Vec<FixedEngine<'_>> = self.networks.iter().map(Inference::engine).collect();
         let mut networks: Vec<&mut dyn Engine> = engines.iter_mut().map(|engine| engine as _).collect();
-        self.wiring.pass(&mut networks, &Batch::new(&viewed, &planes, pixels, labels)?, weigh)
+        self.wiring.pass(&mut networks, &Batch::new(&viewed, &planes, &self.config)?, weigh)
     }
 
     /// Means of values `[n, views, labels]`.

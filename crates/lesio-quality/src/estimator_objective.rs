@@ -69,10 +69,10 @@ impl EstimatorObjective {
     ) -> Result<Self, QualityBuildError> {
         config.validate()?;
         training.validate()?;
-        let (pixels, labels) = (config.framing.pixels(), config.framing.labels.len());
-        let odd = |sample: &&crate::Sample| sample.image.len() != pixels || sample.dice.len() != labels;
+        let (values, labels) = (config.channels * config.framing.pixels(), config.framing.labels.len());
+        let odd = |sample: &&crate::Sample| sample.image.len() != values || sample.dice.len() != labels;
         if let Some(sample) = samples.iter().chain(validation.iter()).find(odd) {
-            let expected = format!("samples of {pixels} pixels and {labels} labels");
+            let expected = format!("samples of {values} values and {labels} labels");
             let found = [sample.image.len(), sample.dice.len()];
             return Err(SettingError::new("sample", found, expected).into());
         }
@@ -122,10 +122,10 @@ impl EstimatorObjective {
         };
         let framing = &self.config.framing;
         let (pixels, labels) = (framing.pixels(), framing.labels.len());
-        let scale = distance::scale(framing);
+        let (scale, channels) = (distance::scale(framing), self.config.channels);
         let own = changed(batch, set, augmentation, framing.grid);
         let buffers = &mut self.batch;
-        buffers.images.resize(own.len() * pixels, 0.0);
+        buffers.images.resize(own.len() * channels * pixels, 0.0);
         buffers.planes.resize(own.len() * labels * pixels, 0.0);
         buffers.truth.resize(own.len() * pixels, 0);
         buffers.dice = own.iter().flat_map(|(sample, _)| &sample.dice).map(|&dice| dice as f32).collect();
@@ -136,12 +136,11 @@ impl EstimatorObjective {
             .map(|(pixel, distance)| distance.map(|pixels| distance::encode(pixels / pixel, scale)))
             .collect();
         own.par_iter()
-            .zip(buffers.images.par_chunks_exact_mut(pixels))
+            .zip(buffers.images.par_chunks_exact_mut(channels * pixels))
             .zip(buffers.planes.par_chunks_exact_mut(labels * pixels))
             .zip(buffers.truth.par_chunks_exact_mut(pixels))
             .for_each(|((((sample, change), image), planes), truth)| {
                 change.place_image(&sample.image, image);
-                change.tone(image);
                 change.place(&sample.truth, truth);
                 let mut segmentation = vec![0; pixels];
                 change.place(&sample.segmentation, &mut segmentation);
@@ -157,11 +156,11 @@ impl EstimatorObjective {
         adversarial: &AdversarialTraining,
         weight: f32,
     ) -> Result<(), EngineError> {
-        let pixels = self.config.framing.pixels();
+        let values = self.config.channels * self.config.framing.pixels();
         let clean = self.batch.images.clone();
         let exponent = exponent(batch.epoch, self.training.train.epochs);
         let mut bounds = Vec::with_capacity(batch.samples.len());
-        for (image, &sample) in self.batch.images.chunks_exact_mut(pixels).zip(batch.samples) {
+        for (image, &sample) in self.batch.images.chunks_exact_mut(values).zip(batch.samples) {
             let stream = (batch.epoch * self.samples.len() + sample) as u64;
             let mut generator = random::generator(batch.seed ^ ATTACK_SEED, stream);
             let stays = generator.random_range(0.0..1.0f32) < adversarial.clean;
@@ -215,8 +214,7 @@ impl EstimatorObjective {
         engines: &mut [Box<dyn TrainingEngine>],
         weigh: &mut Weigh<'_>,
     ) -> Result<(Outputs, Vec<f32>), EngineError> {
-        let (pixels, labels) = (self.config.framing.pixels(), self.config.framing.labels.len());
-        let batch = methods::Batch::new(&self.batch.images, &self.batch.planes, pixels, labels)?;
+        let batch = methods::Batch::new(&self.batch.images, &self.batch.planes, &self.config)?;
         let mut networks: Vec<&mut dyn Engine> =
             engines.iter_mut().map(|engine| engine.as_mut() as _).collect();
         self.wiring.pass(&mut networks, &batch, weigh)
@@ -395,7 +393,8 @@ mod tests {
             ndarray::Array2::from_shape_fn((16, 16), |(i, j)| u8::from(i.max(j) < 4 + side && i.min(j) >= 4))
         };
         let (candidate, truth) = (square(4), square(8));
-        let sample = crate::Sample::new(&framing, &[1], "p", &image.view(), &candidate.view(), &truth.view());
+        let image = image.view().insert_axis(ndarray::Axis(0));
+        let sample = crate::Sample::new(&framing, &[1], "p", &image, &candidate.view(), &truth.view());
         let sample = sample.unwrap().unwrap();
         let codes = |factor: f64| {
             let mut own = sample.clone();

@@ -4,10 +4,10 @@ use std::ops::Range;
 
 use lesio_image::{BoundingBox, ImageError, Interpolation, Placement, bounding_box, check_finite};
 use lesio_settings::{SettingError, require, setters};
-use ndarray::{Array2, ArrayView2, CowArray, Ix2};
+use ndarray::{Array2, ArrayView2, ArrayView3, Axis, CowArray, Ix2};
 use serde::{Deserialize, Serialize};
 
-use crate::error::InputError;
+use crate::error::{InputError, in_channel};
 
 /// Share of the grid's side that all but the largest segmentations fill at most; the rest is what lies
 /// around them, by which their borders are judged.
@@ -21,8 +21,8 @@ const STRAY: f64 = 0.02;
 /// Share of the grid's side that a segmentation is enlarged to, where pixels may become finer for it.
 const ENLARGED: f64 = 0.6;
 
-/// How a slice and its segmentation are prepared for the networks: cropped around the segmentation, with the slice's
-/// intensities normalized to mean 0 and standard deviation 1.
+/// How a slice and its segmentation are prepared for the networks: cropped around the segmentation, with the intensities
+/// of each of the slice's channels normalized to mean 0 and standard deviation 1.
 ///
 /// The frame depends only on the segmentation: a change of the image cannot move it. A segmentation far from the organ
 /// is framed with its actual surroundings.
@@ -104,14 +104,15 @@ impl Framing {
         require(sound, "finest pixel", self.finest, expected)
     }
 
-    /// Frames a slice `[row, column]` around its segmentation; `None` where that holds none of the labels.
+    /// Frames a slice `[channel, row, column]` around its segmentation `[row, column]`; `None` where that holds none of the
+    /// labels.
     ///
     /// # Errors
-    /// A setting that [`Framing::validate`] rejects, shapes that differ, and images that are empty, not finite or
-    /// constant.
+    /// A setting that [`Framing::validate`] rejects, shapes that differ, and images that are empty, not finite or constant
+    /// in a channel.
     pub fn frame(
         &self,
-        image: &ArrayView2<'_, f32>,
+        image: &ArrayView3<'_, f32>,
         segmentation: &ArrayView2<'_, u8>,
     ) -> Result<Option<FramedSlice>, InputError> {
         self.validate()?;
@@ -122,11 +123,11 @@ impl Framing {
     /// be finer or coarser than a user can ask for.
     pub(crate) fn frame_scaled(
         &self,
-        image: &ArrayView2<'_, f32>,
+        image: &ArrayView3<'_, f32>,
         segmentation: &ArrayView2<'_, u8>,
     ) -> Result<Option<FramedSlice>, InputError> {
-        if image.shape() != segmentation.shape() {
-            let (image, segmentation) = (image.shape().to_vec(), segmentation.shape().to_vec());
+        if image.shape()[1..] != *segmentation.shape() {
+            let (image, segmentation) = (image.shape()[1..].to_vec(), segmentation.shape().to_vec());
             return Err(InputError::Shape { image, segmentation });
         }
         let bounds = self.bounds(segmentation);
@@ -215,28 +216,32 @@ impl Framing {
         corners.max_by(better).unwrap_or([0, 0])
     }
 
-    /// Frames a slice around a place `[row, column]`, in pixels from the slice's upper left corner, without a
+    /// Frames a slice `[channel, row, column]` around a place `[row, column]`, in pixels from the slice's upper left corner, without a
     /// segmentation: by the coarsest pixels.
     ///
     /// # Errors
-    /// A setting that [`Framing::validate`] rejects, and images that are empty, not finite or constant.
-    pub fn frame_at(&self, image: &ArrayView2<'_, f32>, center: [f64; 2]) -> Result<FramedSlice, InputError> {
+    /// A setting that [`Framing::validate`] rejects, and images that are empty, not finite or constant in a channel.
+    pub fn frame_at(&self, image: &ArrayView3<'_, f32>, center: [f64; 2]) -> Result<FramedSlice, InputError> {
         self.validate()?;
         self.frame_by(image, center, self.pixel)
     }
 
     fn frame_by(
         &self,
-        image: &ArrayView2<'_, f32>,
+        image: &ArrayView3<'_, f32>,
         center: [f64; 2],
         pixel: f64,
     ) -> Result<FramedSlice, InputError> {
-        let scale = Standardization::of(image)?;
-        let placement = self.placement(image.dim().into(), center, pixel)?;
-        let scaled = image.mapv(|value| scale.apply(value));
-        let fill = scale.apply(scale.lowest);
-        let image = placement.to_grid(&scaled, fill)?.into_raw_vec_and_offset().0;
-        Ok(FramedSlice { placement, segmentation: vec![0; image.len()], image, scale })
+        let scales = Standardization::of_channels(image)?;
+        let (_, rows, columns) = image.dim();
+        let placement = self.placement([rows, columns], center, pixel)?;
+        let mut framed = Vec::with_capacity(scales.len() * self.pixels());
+        for (channel, scale) in image.outer_iter().zip(&scales) {
+            let scaled = channel.mapv(|value| scale.apply(value));
+            let fill = scale.apply(scale.lowest);
+            framed.append(&mut placement.to_grid(&scaled, fill)?.into_raw_vec_and_offset().0);
+        }
+        Ok(FramedSlice { placement, segmentation: vec![0; self.pixels()], image: framed, scales })
     }
 
     fn bounds(&self, labels: &ArrayView2<'_, u8>) -> Option<BoundingBox<2>> {
@@ -266,12 +271,13 @@ setters!(Framing { grid: [usize; 2] });
 pub struct FramedSlice {
     /// Where the grid lies in the slice.
     pub placement: Placement,
-    /// The image `[row, column]` at mean 0 and deviation 1 of the whole slice; beyond the slice its lowest value.
+    /// The image `[channel, row, column]`, each channel at mean 0 and deviation 1 of the whole slice; beyond the slice its
+    /// lowest value.
     pub image: Vec<f32>,
     /// The segmentation `[row, column]`: 0, or 1 + the position of the label in [`Framing::labels`].
     pub segmentation: Vec<u8>,
-    /// The slice's intensities.
-    pub scale: Standardization,
+    /// The slice's intensities, channel by channel.
+    pub scales: Vec<Standardization>,
 }
 
 impl FramedSlice {
@@ -319,7 +325,7 @@ impl FramedSlice {
     }
 }
 
-/// Mean, deviation and extremes of a slice's intensities.
+/// Mean, deviation and extremes of the intensities of one channel of a slice.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Standardization {
@@ -349,6 +355,20 @@ impl Standardization {
             return Err(ImageError::ConstantImage { value: f64::from(lowest), voxels: image.len() });
         }
         Ok(Self { mean, deviation: variance.sqrt(), lowest, highest })
+    }
+
+    /// The scale of each channel of a slice `[channel, row, column]`.
+    ///
+    /// # Errors
+    /// Those of [`Standardization::of`], within [`ImageError::Channel`] if there are several channels; no channel at all.
+    pub fn of_channels(image: &ArrayView3<'_, f32>) -> Result<Vec<Self>, ImageError> {
+        let count = image.len_of(Axis(0));
+        if count == 0 {
+            return Err(ImageError::EmptyImage { shape: image.shape().to_vec() });
+        }
+        let named = |channel: usize, source| in_channel(channel.to_string(), count, source);
+        let channels = image.outer_iter().enumerate();
+        channels.map(|(channel, own)| Self::of(&own).map_err(|error| named(channel, error))).collect()
     }
 
     /// An intensity in deviations from the mean.
@@ -392,6 +412,11 @@ mod tests {
     use super::*;
     use ndarray::Array2;
 
+    /// An image of one channel.
+    fn one(image: &Array2<f32>) -> ArrayView3<'_, f32> {
+        image.view().insert_axis(Axis(0))
+    }
+
     fn slice() -> (Array2<f32>, Array2<u8>) {
         let image = Array2::from_shape_fn((40, 50), |(i, j)| (i * 50 + j) as f32);
         let labels =
@@ -406,7 +431,7 @@ mod tests {
     fn the_segmentation_comes_to_the_middle() {
         let (image, labels) = slice();
         let framing = Framing::new([2]).grid([16, 16]);
-        let frame = framing.frame(&image.view(), &labels.view()).unwrap().unwrap();
+        let frame = framing.frame(&one(&image), &labels.view()).unwrap().unwrap();
         let segmentation = Array2::from_shape_vec((16, 16), frame.segmentation.clone()).unwrap();
         let inside = bounding_box(&segmentation.mapv(|index| index == 1)).unwrap();
         assert_eq!((inside.start, inside.end), ([6, 3], [10, 13]));
@@ -414,7 +439,7 @@ mod tests {
         let both = frame.indices(&labels.view(), &[2, 3]).unwrap();
         assert_eq!(both.iter().filter(|&&index| index == 2).count(), 20);
         // The image is the same crop, and comes back to its place.
-        let values: Vec<f32> = frame.image.iter().map(|&value| frame.scale.invert(value)).collect();
+        let values: Vec<f32> = frame.image.iter().map(|&value| frame.scales[0].invert(value)).collect();
         let back = frame.restore(&values, -1.0).unwrap();
         for ((i, j), &value) in back.indexed_iter() {
             assert!(value == -1.0 || (value - image[[i, j]]).abs() < 1e-3, "{i} {j} {value}");
@@ -426,11 +451,32 @@ mod tests {
     #[test]
     fn intensities_have_mean_zero_and_deviation_one() {
         let (image, labels) = slice();
-        let frame = Framing::new([2]).grid([80, 80]).frame(&image.view(), &labels.view()).unwrap().unwrap();
-        assert!((frame.scale.mean - 999.5).abs() < 1e-9);
-        assert!((f64::from(frame.scale.range()) - 1999.0 / frame.scale.deviation).abs() < 1e-5);
+        let frame = Framing::new([2]).grid([80, 80]).frame(&one(&image), &labels.view()).unwrap().unwrap();
+        assert!((frame.scales[0].mean - 999.5).abs() < 1e-9);
+        assert!((f64::from(frame.scales[0].range()) - 1999.0 / frame.scales[0].deviation).abs() < 1e-5);
         // Beyond the slice stands its lowest value.
-        assert_eq!(frame.image[0], frame.scale.apply(0.0));
+        assert_eq!(frame.image[0], frame.scales[0].apply(0.0));
+    }
+
+    #[test]
+    fn every_channel_has_its_own_scale() {
+        let (image, labels) = slice();
+        let framing = Framing::new([2]).grid([16, 16]);
+        let both = ndarray::stack![Axis(0), image, image.mapv(|value| 5.0 - 2.0 * value)];
+        let frame = framing.frame(&both.view(), &labels.view()).unwrap().unwrap();
+        let alone = framing.frame(&one(&image), &labels.view()).unwrap().unwrap();
+        let (first, second) = frame.image.split_at(256);
+        assert_eq!((first, &frame.segmentation), (&alone.image[..], &alone.segmentation));
+        assert!(first.iter().zip(second).all(|(a, b)| (a + b).abs() < 1e-4), "the other way round");
+        let mut flat = both.clone();
+        flat.index_axis_mut(Axis(0), 1).fill(1.0);
+        let error = framing.frame(&flat.view(), &labels.view()).unwrap_err();
+        assert!(error.is_constant());
+        let none = ndarray::Array3::zeros((0, 40, 50));
+        assert!(matches!(
+            framing.frame(&none.view(), &labels.view()),
+            Err(InputError::Image(ImageError::EmptyImage { .. }))
+        ));
     }
 
     #[test]
@@ -439,7 +485,7 @@ mod tests {
         let framing = Framing::new([1]).fitted([wide.view(), Array2::zeros((5, 5)).view()]);
         assert!((framing.pixel - 300.0 / 60.0).abs() < 1e-12);
         let image = Array2::from_shape_fn((200, 300), |(i, j)| (i + j) as f32);
-        let frame = framing.frame(&image.view(), &wide.view()).unwrap().unwrap();
+        let frame = framing.frame(&one(&image), &wide.view()).unwrap().unwrap();
         let filled = frame.segmentation.iter().filter(|&&index| index == 1).count();
         assert_eq!(filled, 40 * 60);
         assert_eq!(Framing::new([1]).fitted([Array2::<u8>::zeros((9, 9)).view()]).pixel, 1.0);
@@ -457,7 +503,7 @@ mod tests {
         let image = Array2::from_shape_fn((30, 30), |(i, j)| (i * j) as f32);
         let labels =
             Array2::from_shape_fn((30, 30), |(i, j)| u8::from((10..18).contains(&i) && (9..17).contains(&j)));
-        let frame = fitted(15).frame(&image.view(), &labels.view()).unwrap().unwrap();
+        let frame = fitted(15).frame(&one(&image), &labels.view()).unwrap().unwrap();
         assert_eq!(frame.segmentation.iter().filter(|&&index| index == 1).count(), 16 * 16);
         // What comes back covers the same pixels.
         let back = frame.restore_labels(&frame.segmentation, &[1]).unwrap();
@@ -475,7 +521,7 @@ mod tests {
         let mut framing = Framing::new([1]).grid([40, 40]);
         (framing.pixel, framing.finest) = (3.0, 1.0);
         let frame =
-            |framing: &Framing, side| framing.frame(&image.view(), &square(side).view()).unwrap().unwrap();
+            |framing: &Framing, side| framing.frame(&one(&image), &square(side).view()).unwrap().unwrap();
         let share = |side: usize| {
             let frame = frame(&framing, side);
             let filled = frame.segmentation.iter().filter(|&&index| index == 1).count() as f64;
@@ -528,9 +574,9 @@ mod tests {
     fn bad_input_is_named() {
         let (image, labels) = slice();
         let framing = Framing::new([2]);
-        let frame = |image: &Array2<f32>, labels: &Array2<u8>| framing.frame(&image.view(), &labels.view());
+        let frame = |image: &Array2<f32>, labels: &Array2<u8>| framing.frame(&one(image), &labels.view());
         assert_eq!(frame(&image, &Array2::zeros((40, 50))), Ok(None));
-        let whole = framing.frame_at(&image.view(), [13.0, 35.0]).unwrap();
+        let whole = framing.frame_at(&one(&image), [13.0, 35.0]).unwrap();
         let indices = whole.indices(&labels.view(), &[2, 3]).unwrap();
         assert_eq!(whole.restore_labels(&indices, &[2, 3]).unwrap(), labels);
         assert!(whole.restore_labels(&[0; 3], &[2, 3]).is_err());
@@ -556,15 +602,15 @@ mod tests {
         for (setting, change) in changes {
             let mut wrong = framing.clone();
             change(&mut wrong);
-            let framed = wrong.frame(&image.view(), &labels.view()).unwrap_err();
-            let placed = wrong.frame_at(&image.view(), [13.0, 35.0]).unwrap_err();
+            let framed = wrong.frame(&one(&image), &labels.view()).unwrap_err();
+            let placed = wrong.frame_at(&one(&image), [13.0, 35.0]).unwrap_err();
             for error in [framed, placed] {
                 let is_named = matches!(&error, InputError::Setting(error) if error.setting == setting);
                 assert!(is_named, "{setting}: {error}");
             }
         }
         // Images with other pixels than the training images are framed by finer ones than a setting may be.
-        let scaled = framing.scaled(0.25).frame_scaled(&image.view(), &labels.view()).unwrap().unwrap();
+        let scaled = framing.scaled(0.25).frame_scaled(&one(&image), &labels.view()).unwrap().unwrap();
         assert_eq!(scaled.pixel(), 0.25);
         assert!(Framing::new([0, 1]).validate().is_err());
         assert!(Framing::new([3, 1, 3]).validate().is_ok());

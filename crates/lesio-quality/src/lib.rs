@@ -19,9 +19,9 @@
 //! ```
 //! use lesio_nn::Device;
 //! use lesio_quality::{Estimator, EstimatorConfig, Framing, Method, Widths};
-//! use ndarray::Array2;
+//! use ndarray::{Array2, Array3};
 //!
-//! let image = Array2::from_shape_fn((40, 40), |(i, j)| (i * j) as f32);
+//! let image = Array3::from_shape_fn((1, 40, 40), |(_, i, j)| (i * j) as f32);
 //! let segmentation = Array2::from_shape_fn((40, 40), |(i, j)| u8::from(i > 20 && j > 30));
 //! let framing = Framing::new([1]).grid([16, 16]);
 //! let frame = framing.frame(&image.view(), &segmentation.view())?.ok_or("nothing is segmented")?;

@@ -1,8 +1,9 @@
 //! The model for deployment: an estimator with intervals and novelty detection, in one file.
 
+use std::borrow::Cow;
 use std::path::Path;
 
-use lesio_image::{Orientation, Volume};
+use lesio_image::{Orientation, Scan, Volume};
 use lesio_nn::{Device, LoadError, ParameterSet, SaveError, model_file};
 use lesio_settings::{SettingError, require};
 use serde::{Deserialize, Serialize};
@@ -11,7 +12,7 @@ use crate::assessment::{Assessment, Parts, assess, assess_turned};
 use crate::calibration::{CalibratedLabels, GradeCalibration};
 use crate::config::{EstimatorConfig, Method};
 use crate::conformal::{COVERAGE, Conformal};
-use crate::error::{EstimateError, QualityBuildError};
+use crate::error::{EstimateError, InputError, QualityBuildError};
 use crate::estimator::Estimator;
 use crate::methods::{ModelNetwork, in_order, networks};
 use crate::novelty::Novelty;
@@ -37,6 +38,9 @@ struct Document {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     calibration: Option<CalibratedLabels>,
     novelty: Novelty,
+    /// Names of the channels; none where they are unknown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    channels: Vec<String>,
     /// Least and greatest side of a pixel of the training images, in millimeters; `None` where it is unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pixel_millimeters: Option<[f64; 2]>,
@@ -134,11 +138,31 @@ impl QualityModel {
             conformal,
             calibration: None,
             novelty,
+            channels: Vec::new(),
             pixel_millimeters: None,
             orientation: None,
             provenance,
         };
         Ok(Self { estimator, reconstructor, document })
+    }
+
+    /// The model with the names of the channels of its training images, in their order, or none. If there are several, a scan
+    /// whose channels have names must have these; their order does not matter.
+    ///
+    /// # Errors
+    /// Another number of names than [`EstimatorConfig::channels`].
+    pub fn with_channel_names(mut self, names: Vec<String>) -> Result<Self, QualityBuildError> {
+        let expected = self.document.config.channels;
+        let sound = names.is_empty() || names.len() == expected;
+        require(sound, "number of channel names", names.len(), format!("0 or {expected}"))?;
+        self.document.channels = names;
+        Ok(self)
+    }
+
+    /// The names of the channels; none where they are unknown.
+    #[must_use]
+    pub fn channel_names(&self) -> &[String] {
+        &self.document.channels
     }
 
     /// The model with the orientation of its training images. Volumes of another orientation are then turned to it, which
@@ -177,21 +201,24 @@ impl QualityModel {
         self.document.pixel_millimeters
     }
 
-    /// Grades a segmentation of a volume, slice by slice: along the axis of the training images' slices
-    /// ([`QualityModel::orientation`]), or else along the last axis of the array.
+    /// Grades a segmentation of a scan, slice by slice: along the axis of the training images' slices
+    /// ([`QualityModel::orientation`]), or else along the last axis of the array. A picture is one slice.
     ///
     /// The same input gives the same answer, from any thread. Labels that the model has seen but does
     /// not grade may be in the segmentation. A segmentation whose voxels are in another order is brought into the
     /// image's, by both affines.
     ///
     /// # Errors
-    /// A segmentation of another shape or place than the image, labels that the model was not trained with, images that are not finite, and slices whose
+    /// A segmentation of another shape or place than the image, other channels than those of the training, labels that the model was not trained with, images that are not finite, and slices whose
     /// image is constant although something is segmented in it.
-    pub fn assess(
-        &self,
-        image: &Volume<f32>,
-        segmentation: &Volume<u8>,
-    ) -> Result<Assessment, EstimateError> {
+    pub fn assess(&self, image: &Scan, segmentation: &Volume<u8>) -> Result<Assessment, EstimateError> {
+        let names = &self.document.channels;
+        // The name of an only channel may be that of its file, and says nothing.
+        let is_known = names.len() < 2 || image.names().is_empty() || image.names() == names;
+        let image = &match is_known {
+            true => Cow::Borrowed(image),
+            false => Cow::Owned(image.clone().with_channels(names).map_err(InputError::from)?),
+        };
         let parts = Parts {
             estimator: &self.estimator,
             reconstructor: &self.reconstructor,
@@ -201,7 +228,7 @@ impl QualityModel {
             pixel_millimeters: self.document.pixel_millimeters,
         };
         match self.document.orientation {
-            Some(known) if known != image.geometry().orientation() => {
+            Some(known) if !image.is_picture() && known != image.geometry().orientation() => {
                 assess_turned(&parts, known, image, segmentation)
             }
             _ => assess(&parts, image, segmentation),
@@ -237,11 +264,12 @@ impl QualityModel {
         self
     }
 
-    /// Memory that assessing a volume of a shape takes at the most, beside the model, in bytes: the image, the segmentation and
-    /// three maps on their grid, one of them while it is written.
+    /// Memory that assessing a scan of some channels on a grid takes at the most, beside the model, in bytes: the image, its
+    /// reconstruction and their difference, a map while it is written, the segmentation and the error map.
     #[must_use]
-    pub fn working_bytes(shape: [usize; 3]) -> u64 {
-        shape.iter().fold(24, |all: u64, &size| all.saturating_mul(size as u64))
+    pub fn working_bytes(channels: usize, grid: [usize; 3]) -> u64 {
+        let of_voxel = (channels as u64).saturating_mul(16).saturating_add(8);
+        grid.iter().fold(of_voxel, |all, &size| all.saturating_mul(size as u64))
     }
 
     /// Loads a model onto a device.
@@ -361,9 +389,10 @@ impl QualityModel {
         let reconstructor = RecNet::new(config, own(&of_reconstructor), device)?;
         let own = own(&|name| rec_reg || !of_reconstructor(name));
         let estimator = Estimator::new(config.clone(), own, device)?;
-        let Document { conformal, calibration, novelty, pixel_millimeters, orientation, provenance, .. } =
-            document;
+        let Document { conformal, calibration, novelty, provenance, .. } = document;
+        let Document { channels, pixel_millimeters, orientation, .. } = document;
         let model = Self::new(estimator, reconstructor, conformal, novelty, provenance)?
+            .with_channel_names(channels)?
             .with_pixel_millimeters(pixel_millimeters)?
             .with_orientation(orientation);
         match calibration {

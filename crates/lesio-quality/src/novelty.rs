@@ -51,8 +51,8 @@ impl TryFrom<Parts> for Novelty {
 
     fn try_from(parts: Parts) -> Result<Self, SettingError> {
         let Parts { mean, deviation, factor, limit } = parts;
-        let count = TRAITS.len();
-        require(mean.len() == count, "number of means", mean.len(), count.to_string())?;
+        let (count, sound) = (mean.len(), !mean.is_empty() && mean.len().is_multiple_of(TRAITS.len()));
+        require(sound, "number of means", count, format!("{} for each channel", TRAITS.len()))?;
         require(deviation.len() == count, "number of deviations", deviation.len(), count.to_string())?;
         mean.iter().try_for_each(|&mean| in_range("mean", mean, -1e12..=1e12))?;
         deviation.iter().try_for_each(|&deviation| in_range("deviation", deviation, 1e-6..=1e12))?;
@@ -82,7 +82,8 @@ pub struct Unlikeness {
 
 impl Novelty {
     /// Describes training images and sets the limit that a share `level` of calibration images keeps, every
-    /// patient weighing alike. Images and segmentations are framed ones, `[row, column]` of `width` columns.
+    /// patient weighing alike. Images `[channel, row, column]` and segmentations `[row, column]` are framed ones, of `width`
+    /// columns.
     ///
     /// # Errors
     /// A level outside (0, 1), or no image of either kind.
@@ -96,9 +97,11 @@ impl Novelty {
             return Err(SettingError::new("level", level, "a number between 0 and 1"));
         }
         let traits: Vec<_> = training.into_iter().map(|(image, s)| describe(image, s, width)).collect();
-        if traits.is_empty() {
+        let Some(count) = traits.first().map(Vec::len) else {
             return Err(SettingError::new("training images", 0, "at least one"));
-        }
+        };
+        let alike = traits.iter().all(|own| own.len() == count);
+        require(alike, "training images", "other numbers of channels", "the same number")?;
         let mean = means(&traits);
         let centered: Vec<Vec<f64>> = traits
             .iter()
@@ -107,12 +110,12 @@ impl Novelty {
         let covariance = |i: usize, j: usize| {
             centered.iter().map(|own| own[i] * own[j]).sum::<f64>() / centered.len() as f64
         };
-        let deviation: Vec<f64> = (0..TRAITS.len()).map(|k| covariance(k, k).sqrt().max(1e-3)).collect();
+        let deviation: Vec<f64> = (0..count).map(|k| covariance(k, k).sqrt().max(1e-3)).collect();
         let correlation = |i: usize, j: usize| match i == j {
             true => 1.0,
             false => (1.0 - SHRINKAGE) * covariance(i, j) / (deviation[i] * deviation[j]),
         };
-        let mut novelty = Self { factor: cholesky(TRAITS.len(), correlation), mean, deviation, limit: 0.0 };
+        let mut novelty = Self { factor: cholesky(count, correlation), mean, deviation, limit: 0.0 };
         let mut distances: Vec<(f64, &str)> = calibration
             .into_iter()
             .map(|(patient, image, s)| (novelty.distance(&describe(image, s, width)), patient))
@@ -133,22 +136,29 @@ impl Novelty {
         Ok(novelty)
     }
 
-    /// How unlike a framed image is.
+    /// How unlike a framed image is; infinitely, if it has fewer channels than those of the training.
     #[must_use]
     pub fn judge(&self, image: &[f32], segmentation: &[u8], width: usize) -> Unlikeness {
         let traits = describe(image, segmentation, width);
         let distance = self.distance(&traits);
         let scores = traits.iter().zip(&self.mean).zip(&self.deviation).map(|((t, mean), d)| (t - mean) / d);
-        let most = scores.zip(TRAITS).max_by(|a, b| a.0.abs().total_cmp(&b.0.abs()));
-        let most = most.map_or((String::new(), 0.0), |(score, name)| (name.to_owned(), score));
+        let most = scores.enumerate().max_by(|a, b| a.1.abs().total_cmp(&b.1.abs()));
+        let most = most.map_or((String::new(), 0.0), |(k, score)| (self.trait_name(k), score));
         Unlikeness { distance, unlike: distance > self.limit, most }
+    }
+
+    /// The name of a trait, with its channel if there are several.
+    fn trait_name(&self, k: usize) -> String {
+        let (name, channel) = (TRAITS[k % TRAITS.len()], k / TRAITS.len());
+        if self.mean.len() > TRAITS.len() { format!("{name} of channel {channel}") } else { name.to_owned() }
     }
 
     fn distance(&self, traits: &[f64]) -> f64 {
         // Solves factor * y = standardized traits; the distance is the length of y.
         let mut y: Vec<f64> = Vec::with_capacity(traits.len());
         for (k, row) in self.factor.iter().enumerate() {
-            let standardized = (traits[k] - self.mean[k]) / self.deviation[k];
+            let Some(own) = traits.get(k) else { return f64::INFINITY };
+            let standardized = (own - self.mean[k]) / self.deviation[k];
             let known: f64 = row.iter().zip(&y).map(|(factor, y)| factor * y).sum();
             y.push((standardized - known) / row.last().copied().unwrap_or(1.0));
         }
@@ -175,12 +185,19 @@ fn cholesky(size: usize, matrix: impl Fn(usize, usize) -> f64) -> Vec<Vec<f64>> 
 
 fn means(traits: &[Vec<f64>]) -> Vec<f64> {
     let count = traits.len().max(1) as f64;
-    (0..TRAITS.len()).map(|k| traits.iter().map(|own| own[k]).sum::<f64>() / count).collect()
+    (0..traits.first().map_or(0, Vec::len))
+        .map(|k| traits.iter().map(|own| own[k]).sum::<f64>() / count)
+        .collect()
 }
 
-/// The traits of an image, in the order of [`TRAITS`].
+/// The traits of each channel of an image, in the order of [`TRAITS`].
 fn describe(image: &[f32], segmentation: &[u8], width: usize) -> Vec<f64> {
-    let width = width.max(1);
+    let channels = image.chunks_exact(segmentation.len().max(1));
+    channels.flat_map(|channel| describe_channel(channel, segmentation, width.max(1))).collect()
+}
+
+/// The traits of a channel, in the order of [`TRAITS`].
+fn describe_channel(image: &[f32], segmentation: &[u8], width: usize) -> Vec<f64> {
     let value = |k: usize| f64::from(image[k]);
     let (mut residuals, mut steps) = (Vec::new(), Vec::new());
     for k in width..image.len().saturating_sub(width) {
@@ -267,6 +284,22 @@ mod tests {
         assert!(noisy.unlike && noisy.most.0 == "noise" && noisy.most.1 > 3.0, "{noisy:?}");
         let bright: Vec<f32> = image(301, 0.1).iter().map(|value| value + 5.0).collect();
         assert!(unlike(&bright).unlike);
+    }
+
+    #[test]
+    fn every_channel_is_looked_at() {
+        let segmentation = vec![0; SIDE * SIDE];
+        let both = |seed: u64, noise: f32| [image(seed, 0.1), image(seed + 1000, noise)].concat();
+        let images: Vec<Vec<f32>> = (0..60).map(|seed| both(seed, 0.1)).collect();
+        let patients: Vec<String> = (0..60).map(|patient| format!("p{patient}")).collect();
+        let framed = || images.iter().map(|image| (image.as_slice(), segmentation.as_slice()));
+        let known = patients.iter().zip(framed()).map(|(p, (image, own))| (p.as_str(), image, own));
+        let novelty = Novelty::fit(framed(), known, SIDE, 0.95).unwrap();
+        let found = novelty.judge(&both(300, 0.5), &segmentation, SIDE);
+        assert!(found.unlike && found.most.0 == "noise of channel 1", "{found:?}");
+        let document = serde_json::to_string(&novelty).unwrap();
+        assert_eq!(serde_json::from_str::<Novelty>(&document).unwrap(), novelty);
+        assert!(novelty.judge(&image(1, 0.1), &segmentation, SIDE).unlike, "one channel of two");
     }
 
     #[test]

@@ -16,11 +16,12 @@ use crate::samples::Samples;
 /// Trains REC-Net to reconstruct an image from the part outside its true segmentation.
 ///
 /// The samples' segmentations must be the truth: since the network never sees a wrong segmentation, it reconstructs the
-/// image that fits a segmentation. The loss is the mean absolute error over the image plus the one within the hole, for
+/// image that fits a segmentation. The loss is the mean absolute error over the image plus the one within the hole, over all channels, for
 /// a [`Trainer`](lesio_nn::Trainer) with one engine.
 #[derive(Debug)]
 pub struct ReconstructionObjective {
     grid: [usize; 2],
+    channels: usize,
     train: TrainConfig,
     augmentation: SampleAugmentation,
     samples: Samples,
@@ -45,8 +46,19 @@ impl ReconstructionObjective {
         let fingerprint =
             fingerprint(&(widths, &config.framing, &train, &augmentation), &samples, &validation);
         let (images, outside, gradient) = (Vec::new(), Vec::new(), Vec::new());
-        let grid = config.framing.grid;
-        Self { grid, train, augmentation, samples, validation, fingerprint, images, outside, gradient }
+        let (grid, channels) = (config.framing.grid, config.channels);
+        Self {
+            grid,
+            channels,
+            train,
+            augmentation,
+            samples,
+            validation,
+            fingerprint,
+            images,
+            outside,
+            gradient,
+        }
     }
 
     /// The engine of an untrained REC-Net on a device, in the list that a trainer takes.
@@ -75,34 +87,34 @@ impl ReconstructionObjective {
             true => (&self.validation, &SampleAugmentation::none()),
             false => (&self.samples, &self.augmentation),
         };
-        let pixels = self.grid[0] * self.grid[1];
+        let (channels, pixels) = (self.channels, self.grid[0] * self.grid[1]);
         let own = changed(batch, set, augmentation, self.grid);
-        self.images.resize(own.len() * pixels, 0.0);
+        self.images.resize(own.len() * channels * pixels, 0.0);
         self.outside.resize(own.len() * pixels, 0.0);
         own.par_iter()
-            .zip(self.images.par_chunks_exact_mut(pixels))
+            .zip(self.images.par_chunks_exact_mut(channels * pixels))
             .zip(self.outside.par_chunks_exact_mut(pixels))
             .for_each(|(((sample, change), image), left)| {
                 change.place_image(&sample.image, image);
-                change.tone(image);
                 change.place(&outside(&sample.segmentation), left);
             });
-        let blanked = blank(&self.images, &self.outside);
+        let blanked = blank(&self.images, &self.outside, channels, pixels);
         engine.forward(&[&blanked], own.len())?;
         let output = engine.output(0);
         self.gradient.resize(output.len(), 0.0);
-        let share = 1.0 / own.len().max(1) as f32;
+        let share = 1.0 / (own.len() * channels).max(1) as f32;
         let losses: Vec<f64> = self
             .gradient
-            .par_chunks_exact_mut(pixels)
-            .zip(output.par_chunks_exact(pixels))
-            .zip(self.images.par_chunks_exact(pixels))
+            .par_chunks_exact_mut(channels * pixels)
+            .zip(output.par_chunks_exact(channels * pixels))
+            .zip(self.images.par_chunks_exact(channels * pixels))
             .zip(self.outside.par_chunks_exact(pixels))
             .map(|(((gradient, output), image), outside)| {
                 let hole = outside.iter().map(|&outside| 1.0 - f64::from(outside)).sum::<f64>().max(1.0);
                 let mut loss = 0.0;
+                // Every channel has the same outside.
                 for (((gradient, &output), &image), &outside) in
-                    gradient.iter_mut().zip(output).zip(image).zip(outside)
+                    gradient.iter_mut().zip(output).zip(image).zip(outside.iter().cycle())
                 {
                     let weight = 1.0 / pixels as f64 + (1.0 - f64::from(outside)) / hole;
                     let error = output - image;
@@ -110,7 +122,7 @@ impl ReconstructionObjective {
                     let sign = if error == 0.0 { 0.0 } else { error.signum() };
                     *gradient = share * weight as f32 * sign;
                 }
-                loss
+                loss / channels as f64
             })
             .collect();
         if !validation {

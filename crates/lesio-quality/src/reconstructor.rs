@@ -15,6 +15,8 @@ const BLANK: f32 = -3.0;
 pub struct RecNet {
     parameters: ParameterSet,
     network: Inference,
+    /// Channels, and pixels of a channel.
+    size: [usize; 2],
 }
 
 impl RecNet {
@@ -31,7 +33,7 @@ impl RecNet {
         let network = network(config)?;
         parameters.check(&[&network])?;
         let network = Inference::new(&network, &parameters, Differentiate::Nothing, device)?;
-        Ok(Self { parameters, network })
+        Ok(Self { parameters, network, size: [config.channels, config.framing.pixels()] })
     }
 
     /// The parameters.
@@ -40,7 +42,7 @@ impl RecNet {
         &self.parameters
     }
 
-    /// Reconstructs framed images `[n, h, w]` from what lies outside their segmentations `[n, h, w]`.
+    /// Reconstructs framed images `[n, channels, h, w]` from what lies outside their segmentations `[n, h, w]`.
     ///
     /// # Errors
     /// Slices that are not of whole samples, and failures of the device.
@@ -50,11 +52,16 @@ impl RecNet {
         segmentations: &[u8],
         samples: usize,
     ) -> Result<Vec<f32>, EngineError> {
-        if images.len() != segmentations.len() {
-            let (what, found, expected) = ("segmentations".to_owned(), segmentations.len(), images.len());
-            return Err(EngineError::Length { what, found, expected });
+        let [channels, pixels] = self.size;
+        let (of_image, of_segmentation) = (samples * channels * pixels, samples * pixels);
+        for (what, found, expected) in
+            [("images", images.len(), of_image), ("segmentations", segmentations.len(), of_segmentation)]
+        {
+            if found != expected {
+                return Err(EngineError::Length { what: what.to_owned(), found, expected });
+            }
         }
-        let blanked = blank(images, &outside(segmentations));
+        let blanked = blank(images, &outside(segmentations), channels, pixels);
         Ok(self.network.run(&[&blanked], samples)?.output(0).to_vec())
     }
 }
@@ -62,7 +69,15 @@ impl RecNet {
 /// The network of REC-Net.
 pub(crate) fn network(config: &EstimatorConfig) -> Result<Network, QualityBuildError> {
     let widths = &config.widths.reconstruction;
-    u_net("rec", config.framing.grid, &[("blanked", 1)], 1, widths, Activation::RELU, Summary::Omit)
+    u_net(
+        "rec",
+        config.framing.grid,
+        &[("blanked", config.channels)],
+        config.channels,
+        widths,
+        Activation::RELU,
+        Summary::Omit,
+    )
 }
 
 /// 1 where no label is.
@@ -70,7 +85,14 @@ pub(crate) fn outside(segmentations: &[u8]) -> Vec<f32> {
     segmentations.iter().map(|&index| f32::from(u8::from(index == 0))).collect()
 }
 
-/// An image with the segmentation cut out.
-pub(crate) fn blank(images: &[f32], outside: &[f32]) -> Vec<f32> {
-    images.iter().zip(outside).map(|(&image, &outside)| outside * image + (1.0 - outside) * BLANK).collect()
+/// Images `[n, channels, h, w]` with the segmentations cut out, from `outside`, `[n, h, w]`: whole samples.
+pub(crate) fn blank(images: &[f32], outside: &[f32], channels: usize, pixels: usize) -> Vec<f32> {
+    let mut blanked = Vec::with_capacity(images.len());
+    for (image, outside) in images.chunks_exact(channels * pixels).zip(outside.chunks_exact(pixels)) {
+        for channel in image.chunks_exact(pixels) {
+            let values = channel.iter().zip(outside);
+            blanked.extend(values.map(|(&image, &outside)| outside * image + (1.0 - outside) * BLANK));
+        }
+    }
+    blanked
 }

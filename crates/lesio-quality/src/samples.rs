@@ -1,10 +1,10 @@
 //! Samples: candidate segmentations with their quality, for training and testing estimators.
 
 use lesio_metrics::{Confusion, WhenEmpty, WhenNoSurface, hd95};
-use ndarray::ArrayView2;
+use ndarray::{ArrayView2, ArrayView3};
 
 use crate::error::InputError;
-use crate::framing::Framing;
+use crate::framing::{Framing, Standardization};
 
 /// A slice, a candidate segmentation of it, and the truth, on the grid of the networks.
 #[derive(Clone, Debug, PartialEq)]
@@ -12,10 +12,10 @@ use crate::framing::Framing;
 pub struct Sample {
     /// The patient: samples of one patient are not independent.
     pub patient: String,
-    /// The image in deviations from the slice's mean, `[row, column]`.
+    /// The image in deviations from the slice's mean, `[channel, row, column]`.
     pub image: Vec<f32>,
-    /// The range of the whole slice's intensities, in deviations.
-    pub range: f32,
+    /// The range of the whole slice's intensities, in deviations, of each channel.
+    pub ranges: Vec<f32>,
     /// Image pixels per grid pixel.
     pub pixel: f64,
     /// The candidate: 0, or 1 + the position of the label in [`Framing::labels`].
@@ -39,7 +39,7 @@ impl Sample {
         framing: &Framing,
         classes: &[u8],
         patient: impl Into<String>,
-        image: &ArrayView2<'_, f32>,
+        image: &ArrayView3<'_, f32>,
         candidate: &ArrayView2<'_, u8>,
         truth: &ArrayView2<'_, u8>,
     ) -> Result<Option<Self>, InputError> {
@@ -47,7 +47,7 @@ impl Sample {
         let quality = Quality::measure(&framing.labels, candidate, truth)?;
         Ok(Some(Self {
             patient: patient.into(),
-            range: frame.scale.range(),
+            ranges: frame.scales.iter().map(Standardization::range).collect(),
             pixel: frame.pixel(),
             truth: frame.indices(truth, classes)?,
             image: frame.image,
@@ -157,7 +157,7 @@ impl Samples {
         self.samples.iter().map(|sample| sample.patient.clone()).collect()
     }
 
-    /// All images, `[n, h, w]`.
+    /// All images, `[n, channels, h, w]`.
     pub(crate) fn images(&self) -> Vec<f32> {
         self.samples.iter().flat_map(|sample| sample.image.iter().copied()).collect()
     }

@@ -4,12 +4,13 @@ use lesio_nn::{
     Activation, Batch, Device, Differentiate, Engine, EngineError, Engines, Inference, Initialization,
     InputGradients, Network, Objective, ParameterSet, Terms, TrainConfig,
 };
-use lesio_settings::in_range;
+use lesio_settings::{in_range, setters};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::agreement::softmax;
 use crate::augmentation::SampleAugmentation;
+use crate::config::{MOST_CHANNELS, is_one, one};
 use crate::error::QualityBuildError;
 use crate::methods::whole_samples;
 use crate::network::{Summary, u_net};
@@ -31,21 +32,25 @@ pub struct SegmenterConfig {
     pub labels: usize,
     /// Channels at each resolution, finest first: as many as it is deep.
     pub widths: Vec<usize>,
+    /// Channels of its images, 1 to 256. Default 1.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub channels: usize,
 }
 
 impl SegmenterConfig {
-    /// A segmenter of these widths.
+    /// A segmenter of these widths, of images of one channel.
     #[must_use]
     pub fn new(grid: [usize; 2], labels: usize, widths: impl Into<Vec<usize>>) -> Self {
-        Self { grid, labels, widths: widths.into() }
+        Self { grid, labels, widths: widths.into(), channels: 1 }
     }
 
     pub(crate) fn network(&self) -> Result<Network, QualityBuildError> {
         in_range("labels", self.labels, 1..=255)?;
+        in_range("channels", self.channels, 1..=MOST_CHANNELS)?;
         u_net(
             "segmenter",
             self.grid,
-            &[("image", 1)],
+            &[("image", self.channels)],
             self.labels + 1,
             &self.widths,
             Activation::RELU,
@@ -53,6 +58,8 @@ impl SegmenterConfig {
         )
     }
 }
+
+setters!(SegmenterConfig { channels: usize });
 
 /// A segmenter at one stage of its training.
 #[derive(Debug)]
@@ -77,17 +84,17 @@ impl Segmenter {
         Ok(Self { config, network })
     }
 
-    /// Segments images `[n, h, w]`: the most probable class of each pixel, 0 for the background.
+    /// Segments images `[n, channels, h, w]`: the most probable class of each pixel, 0 for the background.
     ///
     /// # Errors
     /// A slice that is not of whole images, and failures of the device.
     pub fn segment(&self, images: &[f32]) -> Result<Vec<u8>, EngineError> {
         let pixels = self.config.grid[0] * self.config.grid[1];
-        let classes = self.config.labels + 1;
-        whole_samples("the slice of images", images.len(), pixels)?;
-        let mut segmentations = Vec::with_capacity(images.len());
-        for chunk in images.chunks(BATCH * pixels) {
-            let samples = chunk.len() / pixels;
+        let (classes, values) = (self.config.labels + 1, self.config.channels * pixels);
+        whole_samples("the slice of images", images.len(), values)?;
+        let mut segmentations = Vec::with_capacity(images.len() / self.config.channels);
+        for chunk in images.chunks(BATCH * values) {
+            let samples = chunk.len() / values;
             let pass = self.network.run(&[chunk], samples)?;
             for logits in pass.output(0).chunks_exact(classes * pixels) {
                 let value = |class: usize, pixel: usize| logits[class * pixels + pixel];
@@ -155,17 +162,16 @@ impl Objective<1> for SegmenterObjective {
 
     fn learn(&mut self, [engine]: &mut Engines<1>, batch: &Batch<'_>) -> Result<Terms, EngineError> {
         let pixels = self.config.grid[0] * self.config.grid[1];
-        let classes = self.config.labels + 1;
+        let (classes, values) = (self.config.labels + 1, self.config.channels * pixels);
         let samples = changed(batch, &self.samples, &self.augmentation, self.config.grid);
-        self.images.resize(samples.len() * pixels, 0.0);
+        self.images.resize(samples.len() * values, 0.0);
         self.truth.resize(samples.len() * pixels, 0);
         samples
             .par_iter()
-            .zip(self.images.par_chunks_exact_mut(pixels))
+            .zip(self.images.par_chunks_exact_mut(values))
             .zip(self.truth.par_chunks_exact_mut(pixels))
             .for_each(|(((sample, change), image), truth)| {
                 change.place_image(&sample.image, image);
-                change.tone(image);
                 change.place(&sample.truth, truth);
             });
         engine.forward(&[&self.images], samples.len())?;

@@ -1,8 +1,9 @@
 //! Natural changes of an image, as by another scanner, patient motion or a defective coil.
 
 use lesio_nn::random;
-use lesio_settings::{SettingError, in_range, require};
+use lesio_settings::{SettingError, in_range, named, require};
 use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 /// A natural change of a framed image, whose unit of strength is that of each kind.
@@ -22,50 +23,59 @@ pub enum NaturalShift {
     Motion,
 }
 
+named!(NaturalShift, "natural shift", {
+    "noise" => Self::Noise,
+    "bias-field" => Self::BiasField,
+    "contrast" => Self::Contrast,
+    "blur" => Self::Blur,
+    "motion" => Self::Motion,
+});
+
 /// Largest strength: a blur of a thousand pixels.
 const LARGEST_STRENGTH: f32 = 100.0;
 
 impl NaturalShift {
-    /// All of them.
-    pub const ALL: [Self; 5] = [Self::Noise, Self::BiasField, Self::Contrast, Self::Blur, Self::Motion];
-
-    /// Its name: `noise`, `bias-field`, `contrast`, `blur` or `motion`.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Noise => "noise",
-            Self::BiasField => "bias-field",
-            Self::Contrast => "contrast",
-            Self::Blur => "blur",
-            Self::Motion => "motion",
-        }
-    }
-
-    /// Changes a framed image `[row, column]` of `width` columns, in deviations; strength 0 leaves it as it is.
+    /// Changes a framed image `[channel, row, column]` on a grid of `[rows, columns]`, in deviations, each channel by another
+    /// draw; strength 0 leaves it as it is.
     ///
     /// # Errors
-    /// A strength outside 0 to 100, and an image that is no whole number of rows.
+    /// A strength outside 0 to 100, and an image that is no whole number of channels.
     pub fn apply(
         self,
         image: &[f32],
-        width: usize,
+        grid: [usize; 2],
         strength: f32,
         seed: u64,
     ) -> Result<Vec<f32>, SettingError> {
         in_range("strength", strength, 0.0..=LARGEST_STRENGTH)?;
-        require(width > 0 && image.len().is_multiple_of(width), "width", width, "that of whole rows")?;
-        let mut generator = random::generator(seed, self as u64 + 0x5417);
+        let pixels = grid[0].saturating_mul(grid[1]);
+        let sound = pixels > 0 && image.len().is_multiple_of(pixels);
+        require(sound, "grid", grid, format!("one of {} values in whole channels", image.len()))?;
+        let mut changed = Vec::with_capacity(image.len());
+        for (channel, values) in (0_u64..).zip(image.chunks_exact(pixels)) {
+            let mut generator = random::generator(seed, self as u64 + 0x5417 + (channel << 32));
+            changed.append(&mut self.of_channel(values, grid, strength, &mut generator));
+        }
+        Ok(changed)
+    }
+
+    fn of_channel(
+        self,
+        image: &[f32],
+        [height, width]: [usize; 2],
+        strength: f32,
+        generator: &mut ChaCha8Rng,
+    ) -> Vec<f32> {
         let lowest = image.iter().copied().fold(f32::INFINITY, f32::min);
         let highest = image.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let height = image.len() / width;
         let mut changed = image.to_vec();
         if strength == 0.0 || lowest >= highest {
-            return Ok(changed);
+            return changed;
         }
         match self {
             Self::Noise => {
                 let mut noise = vec![0.0; image.len()];
-                random::fill_normal(&mut generator, &mut noise);
+                random::fill_normal(generator, &mut noise);
                 changed.iter_mut().zip(noise).for_each(|(value, noise)| *value += strength * noise);
             }
             Self::BiasField => {
@@ -100,7 +110,7 @@ impl NaturalShift {
                 }
             }
         }
-        Ok(changed)
+        changed
     }
 }
 
@@ -146,12 +156,15 @@ mod tests {
     fn strengths_and_images_that_cannot_be_are_refused() {
         for shift in NaturalShift::ALL {
             for strength in [f32::NAN, f32::INFINITY, -0.1, 1e9] {
-                assert!(shift.apply(&[0.0, 1.0, 2.0, 3.0], 2, strength, 1).is_err(), "{shift:?} {strength}");
+                assert!(
+                    shift.apply(&[0.0, 1.0, 2.0, 3.0], [2, 2], strength, 1).is_err(),
+                    "{shift:?} {strength}"
+                );
             }
-            // A last row that is not whole, fewer pixels than a row, and no columns.
-            for (pixels, width) in [(5, 2), (1, 2), (4, 0)] {
+            // A last channel that is not whole, fewer pixels than a channel, and no columns.
+            for (pixels, grid) in [(6, [2, 2]), (2, [2, 2]), (4, [4, 0])] {
                 let image: Vec<f32> = (0..pixels).map(|k| k as f32).collect();
-                assert!(shift.apply(&image, width, 0.1, 1).is_err(), "{shift:?} {pixels} {width}");
+                assert!(shift.apply(&image, grid, 0.1, 1).is_err(), "{shift:?} {pixels} {grid:?}");
             }
         }
     }
@@ -160,18 +173,23 @@ mod tests {
     fn strength_is_what_it_says() {
         let image = image();
         for shift in NaturalShift::ALL {
-            assert_eq!(shift.apply(&image, 20, 0.0, 1).unwrap(), image);
+            assert_eq!(shift.apply(&image, [20, 20], 0.0, 1).unwrap(), image);
             let distance = |strength: f32| -> f64 {
-                let changed = shift.apply(&image, 20, strength, 1).unwrap();
-                assert_eq!(changed, shift.apply(&image, 20, strength, 1).unwrap(), "seeded");
+                let changed = shift.apply(&image, [20, 20], strength, 1).unwrap();
+                assert_eq!(changed, shift.apply(&image, [20, 20], strength, 1).unwrap(), "seeded");
                 changed.iter().zip(&image).map(|(a, b)| f64::from((a - b).abs())).sum::<f64>() / 400.0
             };
             assert!(distance(0.05) > 0.0);
             assert!(distance(0.3) > distance(0.05), "{shift:?}");
-            assert!(shift.apply(&image, 20, -1.0, 1).is_err());
-            assert!(shift.apply(&image, 20, f32::NAN, 1).is_err());
+            assert!(shift.apply(&image, [20, 20], -1.0, 1).is_err());
+            assert!(shift.apply(&image, [20, 20], f32::NAN, 1).is_err());
         }
-        let noisy = NaturalShift::Noise.apply(&image, 20, 0.2, 3).unwrap();
+        // Each channel has its own draw, and the first that of an image of one.
+        let both =
+            NaturalShift::Noise.apply(&[image.clone(), image.clone()].concat(), [20, 20], 0.2, 3).unwrap();
+        assert_eq!(both[..400], NaturalShift::Noise.apply(&image, [20, 20], 0.2, 3).unwrap());
+        assert_ne!(both[..400], both[400..]);
+        let noisy = NaturalShift::Noise.apply(&image, [20, 20], 0.2, 3).unwrap();
         let variance: f32 = noisy.iter().zip(&image).map(|(a, b)| (a - b).powi(2)).sum::<f32>() / 400.0;
         assert!((variance.sqrt() - 0.2).abs() < 0.03);
     }
@@ -180,12 +198,12 @@ mod tests {
     fn blur_keeps_the_mean_and_contrast_the_range() {
         let mut spike = vec![0.0; 441];
         spike[220] = 1.0;
-        let soft = NaturalShift::Blur.apply(&spike, 21, 0.1, 0).unwrap();
+        let soft = NaturalShift::Blur.apply(&spike, [21, 21], 0.1, 0).unwrap();
         assert!((soft.iter().sum::<f32>() - 1.0).abs() < 1e-5);
         // The peak of a two-dimensional Gaussian of deviation 1, sampled: close to 1 / (2 pi).
         assert!((soft[220] - 0.159).abs() < 0.002);
         let image = image();
-        let changed = NaturalShift::Contrast.apply(&image, 20, 0.4, 9).unwrap();
+        let changed = NaturalShift::Contrast.apply(&image, [20, 20], 0.4, 9).unwrap();
         let ends = |values: &[f32]| values.iter().fold((9f32, -9f32), |(a, b), &v| (a.min(v), b.max(v)));
         assert_eq!(ends(&changed), ends(&image));
     }

@@ -3,14 +3,14 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use lesio_image::{BoundingBox, GridFault, Orientation, Volume, bounding_box};
+use lesio_image::{BoundingBox, GridFault, Orientation, Scan, Volume, bounding_box};
 use lesio_nn::random;
-use ndarray::{Array2, Axis};
+use ndarray::{Array2, Array3, Axis};
 
 use crate::error::InputError;
 
-/// The axis of a volume's array through which it is cut into slices: the last, along which the
-/// distance between slices lies.
+/// The axis of a volume's array through which it is cut into slices: the last, along which the distance between slices
+/// lies. A picture is one slice.
 pub const SLICE_AXIS: usize = 2;
 
 /// A slice with its truth.
@@ -23,8 +23,8 @@ pub struct TrueSlice {
     pub case: String,
     /// Its position in the volume, counted from 0.
     pub index: usize,
-    /// Intensities, `(i, j)`: the first two axes of the volume.
-    pub image: Array2<f32>,
+    /// Intensities, `[channel, i, j]`: of the first two axes of the volume.
+    pub image: Array3<f32>,
     /// True labels, `(i, j)`, 0 for none.
     pub truth: Array2<u8>,
     /// Side in millimeters of a square with the area of a pixel; `None` where it is unknown.
@@ -40,16 +40,16 @@ pub struct TrueSlice {
 }
 
 impl TrueSlice {
-    /// The slices of a volume; none where the volume holds no label.
+    /// The slices of a scan; none where it holds no label.
     ///
     /// Labels in another order of voxels are brought into the image's, by both affines.
     ///
     /// # Errors
     /// For different shapes and positions; [`InputError::SliceAxis`].
-    pub fn of_volume(
+    pub fn of_scan(
         patient: &str,
         case: &str,
-        image: &Volume<f32>,
+        image: &Scan,
         truth: &Volume<u8>,
     ) -> Result<Vec<Self>, InputError> {
         let truth = on_grid_of(image, truth)?;
@@ -64,10 +64,10 @@ impl TrueSlice {
                 patient: patient.to_owned(),
                 case: case.to_owned(),
                 index,
-                image: image.data().index_axis(Axis(SLICE_AXIS), index).to_owned(),
+                image: image.data().index_axis(Axis(1 + SLICE_AXIS), index).to_owned(),
                 truth: labels,
-                pixel_millimeters: Some(pixel_millimeters(image)),
-                orientation: Some(image.geometry().orientation()),
+                pixel_millimeters: pixel_millimeters(image),
+                orientation: (!image.is_picture()).then(|| image.geometry().orientation()),
                 center: center(&bounds),
                 given: Vec::new(),
             });
@@ -75,18 +75,14 @@ impl TrueSlice {
         Ok(slices)
     }
 
-    /// Adds to the slices of a volume a segmentation of that volume, as [`TrueSlice::given`].
+    /// Adds to the slices of a scan a segmentation of that scan, as [`TrueSlice::given`].
     ///
-    /// `slices` are those of one [`TrueSlice::of_volume`], and `image` is the volume that it was given. A segmentation in another
+    /// `slices` are those of one [`TrueSlice::of_scan`], and `image` is the scan that it was given. A segmentation in another
     /// order of voxels is brought into the image's, by both affines.
     ///
     /// # Errors
     /// For different shapes and positions, and slices beyond the volume.
-    pub fn segmented(
-        slices: &mut [Self],
-        image: &Volume<f32>,
-        segmentation: &Volume<u8>,
-    ) -> Result<(), InputError> {
+    pub fn segmented(slices: &mut [Self], image: &Scan, segmentation: &Volume<u8>) -> Result<(), InputError> {
         let segmentation = on_grid_of(image, segmentation)?;
         if let Some(slice) = slices.iter().find(|slice| slice.index >= segmentation.shape()[SLICE_AXIS]) {
             let (image, segmentation) = (vec![slice.index + 1], segmentation.shape().to_vec());
@@ -98,9 +94,9 @@ impl TrueSlice {
         Ok(())
     }
 
-    /// A slice by itself, as of a phantom; `None` where it holds no label.
+    /// A slice by itself, as of a phantom, `[channel, i, j]` and `(i, j)`; `None` where it holds no label.
     #[must_use]
-    pub fn alone(patient: &str, image: Array2<f32>, truth: Array2<u8>) -> Option<Self> {
+    pub fn alone(patient: &str, image: Array3<f32>, truth: Array2<u8>) -> Option<Self> {
         let bounds = bounding_box(&truth.mapv(|label| label != 0))?;
         let (patient, case) = (patient.to_owned(), patient.to_owned());
         Some(Self {
@@ -121,10 +117,10 @@ impl TrueSlice {
 const MOST_ELONGATED: f64 = 1.5;
 
 /// Returns an error if slices evidently lie along another axis than [`SLICE_AXIS`].
-fn check_slice_axis(image: &Volume<f32>) -> Result<(), InputError> {
+fn check_slice_axis(image: &Scan) -> Result<(), InputError> {
     let spacing = image.geometry().spacing();
     let longest = spacing.iter().copied().fold(0.0, f64::max);
-    if image.shape()[SLICE_AXIS] > 1 && longest > MOST_ELONGATED * spacing[SLICE_AXIS] {
+    if image.grid()[SLICE_AXIS] > 1 && longest > MOST_ELONGATED * spacing[SLICE_AXIS] {
         return Err(InputError::SliceAxis { spacing });
     }
     Ok(())
@@ -132,11 +128,11 @@ fn check_slice_axis(image: &Volume<f32>) -> Result<(), InputError> {
 
 /// Labels on the grid of their image, in the order of its voxels.
 pub(crate) fn on_grid_of<'a>(
-    image: &Volume<f32>,
+    image: &Scan,
     labels: &'a Volume<u8>,
 ) -> Result<Cow<'a, Volume<u8>>, InputError> {
     check_slice_axis(image)?;
-    let (grid, shape) = (image.geometry(), image.shape());
+    let (grid, shape) = (image.geometry(), image.grid());
     if labels.geometry() == grid && labels.shape() == shape {
         return Ok(Cow::Borrowed(labels));
     }
@@ -158,10 +154,11 @@ pub(crate) fn on_grid_of<'a>(
     Ok(Cow::Owned(labels))
 }
 
-/// Side in millimeters of a square with the area of a pixel of a slice.
-pub(crate) fn pixel_millimeters(image: &Volume<f32>) -> f64 {
+/// Side in millimeters of a square with the area of a pixel of a slice; `None` for a picture.
+pub(crate) fn pixel_millimeters(image: &Scan) -> Option<f64> {
     let spacing = image.geometry().spacing();
-    (0..3).filter(|&axis| axis != SLICE_AXIS).map(|axis| spacing[axis]).product::<f64>().sqrt()
+    let sides = (0..3).filter(|&axis| axis != SLICE_AXIS).map(|axis| spacing[axis]);
+    (!image.is_picture()).then(|| sides.product::<f64>().sqrt())
 }
 
 fn center(bounds: &BoundingBox<2>) -> [f64; 2] {
@@ -226,13 +223,13 @@ mod tests {
         let mut truth = Array3::<u8>::zeros((20, 30, 2));
         truth[[4, 10, 0]] = 2;
         truth[[7, 21, 0]] = 1;
-        let image = Volume::new(truth.mapv(f32::from), geometry);
-        let slices = TrueSlice::of_volume("p", "p_1", &image, &Volume::new(truth, geometry)).unwrap();
+        let image = Scan::from(Volume::new(truth.mapv(f32::from), geometry));
+        let slices = TrueSlice::of_scan("p", "p_1", &image, &Volume::new(truth, geometry)).unwrap();
         assert_eq!(slices.len(), 2);
         assert_eq!(slices[0].center, [6.0, 16.0]);
         assert_eq!(slices[1].center, [6.0, 16.0]);
         let empty = Volume::new(Array3::zeros((20, 30, 2)), geometry);
-        assert!(TrueSlice::of_volume("p", "p_1", &image, &empty).unwrap().is_empty());
+        assert!(TrueSlice::of_scan("p", "p_1", &image, &empty).unwrap().is_empty());
     }
 
     #[test]
@@ -240,7 +237,8 @@ mod tests {
         let read = |spacing: [f64; 3], slices: usize| {
             let geometry = Geometry::from_spacing(spacing).unwrap();
             let image = Volume::new(Array3::zeros((4, 5, slices)), geometry);
-            TrueSlice::of_volume("p", "p_1", &image, &image.map(|_| 1)).map(|slices| slices.len())
+            TrueSlice::of_scan("p", "p_1", &image.clone().into(), &image.map(|_| 1))
+                .map(|slices| slices.len())
         };
         let refused = read([8.0, 1.0, 1.2], 3).unwrap_err();
         assert!(matches!(refused, InputError::SliceAxis { spacing: [8.0, 1.0, 1.2] }));

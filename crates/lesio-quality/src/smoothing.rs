@@ -158,16 +158,19 @@ impl Estimator {
     ) -> Result<SmoothedEstimate, EstimateError> {
         smoothing.validate().map_err(InputError::from)?;
         let (pixels, labels) = (self.config().framing.pixels(), self.config().framing.labels.len());
-        for (what, found) in [("the image", image.len()), ("the segmentation", segmentation.len())] {
-            if found != pixels {
-                return Err(EngineError::Length { what: what.into(), found, expected: pixels }.into());
+        let values = self.values();
+        for (what, found, expected) in
+            [("the image", image.len(), values), ("the segmentation", segmentation.len(), pixels)]
+        {
+            if found != expected {
+                return Err(EngineError::Length { what: what.into(), found, expected }.into());
             }
         }
         let mut dice = Vec::with_capacity(smoothing.draws * labels);
         for first in (0..smoothing.draws).step_by(BATCH) {
             let copies = BATCH.min(smoothing.draws - first);
-            let mut images = vec![0.0; copies * pixels];
-            for (copy, noisy) in images.chunks_exact_mut(pixels).enumerate() {
+            let mut images = vec![0.0; copies * values];
+            for (copy, noisy) in images.chunks_exact_mut(values).enumerate() {
                 let number = (first + copy) as u64;
                 random::fill_normal(&mut random::generator(smoothing.seed ^ NOISE_SEED, number), noisy);
                 for (value, &clean) in noisy.iter_mut().zip(image) {

@@ -10,6 +10,8 @@ use lesio_quality::{
     EstimatorObjective, EstimatorTraining, Framing, Method, Sample, Samples, Smoothing, Widths,
 };
 
+use ndarray::Axis;
+
 const SIDE: usize = 32;
 
 fn samples(count: u64) -> Samples {
@@ -19,7 +21,7 @@ fn samples(count: u64) -> Samples {
         .map(|subject| {
             let slice = hearts.slice(subject);
             let wrong = Corruptor::of_slice(slice.labels.view()).unwrap().aim(0.6, subject).unwrap();
-            let (image, labels) = (slice.image.view(), wrong.into_slice());
+            let (image, labels) = (slice.image.view().insert_axis(Axis(0)), wrong.into_slice());
             let patient = format!("p{subject}");
             Sample::new(&framing, &[2], patient, &image, &labels.view(), &slice.labels.view())
                 .unwrap()
@@ -55,7 +57,7 @@ fn attacks_raise_the_error_within_their_bounds() {
             let attack = Attack::new(kind, 0.1, unit).seed(3);
             let images = attack.perturb(&estimator, &samples, |_| {}).unwrap();
             for (sample, image) in samples.iter().zip(images.chunks(SIDE * SIDE)) {
-                let bound = attack.bound(sample.range);
+                let bound = attack.bound(sample.ranges[0]);
                 let largest = sample.image.iter().zip(image).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
                 assert!(largest <= bound * 1.0001 && largest > bound * 0.9, "{largest} of {bound}");
             }

@@ -11,6 +11,7 @@ use lesio_quality::{
     Attack, AttackKind, AttackUnit, Corruptor, Estimator, EstimatorConfig, Framing, Method, PipelineConfig,
     PipelineError, PipelineProgress, Sample, Samples, StepCache, TrueSlice, Widths,
 };
+use ndarray::Axis;
 
 fn devices() -> [Device; 2] {
     [Device::Cpu, "candle-cpu".parse().unwrap()]
@@ -27,7 +28,7 @@ fn material() -> (Vec<TrueSlice>, [Samples; 2]) {
     let framing = Framing::new([2]).grid([24, 24]);
     let slice = |subject: u64| {
         let slice = hearts.slice(subject);
-        TrueSlice::alone(&format!("p{subject}"), slice.image, slice.labels).unwrap()
+        TrueSlice::alone(&format!("p{subject}"), slice.image.insert_axis(Axis(0)), slice.labels).unwrap()
     };
     let sample = |subject: u64| {
         let slice = slice(subject);

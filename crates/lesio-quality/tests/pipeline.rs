@@ -6,15 +6,16 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use lesio_image::{Geometry, ImageError, Volume};
+use lesio_image::{Geometry, Image, ImageError, Scan, Volume};
 use lesio_nn::{Device, Event, ParameterSet};
 use lesio_phantom::{CardiacPhase, HeartConfig, HeartPhantom};
 use lesio_quality::{
-    Attack, AttackKind, AttackUnit, EstimateError, Estimator, EstimatorConfig, Framing, InputError, Method,
-    PatientGroups, PipelineConfig, PipelineError, PipelineProgress, QualityModel, QualityPipeline, Sample,
-    Samples, SliceVerdict, StepCache, TrueSlice, Widths,
+    Assessment, Attack, AttackKind, AttackUnit, EstimateError, Estimator, EstimatorConfig, Framing,
+    InputError, Method, PatientGroups, PipelineConfig, PipelineError, PipelineProgress, QualityModel,
+    QualityPipeline, Sample, Samples, SliceVerdict, StepCache, TrueSlice, Widths,
 };
-use ndarray::Array3;
+use lesio_settings::mutation::{mutations, refusals, with_unknown_fields};
+use ndarray::{Array3, Axis};
 
 const CLASSES: [u8; 3] = [1, 2, 3];
 
@@ -24,7 +25,12 @@ fn slices(patients: std::ops::Range<u64>) -> Vec<TrueSlice> {
         .flat_map(|patient| {
             [0.2, 0.6].map(|level| {
                 let slice = hearts.slice_at(patient, CardiacPhase::EndDiastole, level);
-                TrueSlice::alone(&format!("patient{patient:03}"), slice.image, slice.labels).unwrap()
+                TrueSlice::alone(
+                    &format!("patient{patient:03}"),
+                    slice.image.insert_axis(Axis(0)),
+                    slice.labels,
+                )
+                .unwrap()
             })
         })
         .collect()
@@ -95,6 +101,15 @@ fn volume() -> (Volume<f32>, Volume<u8>) {
     volume_of(20)
 }
 
+/// Grades a segmentation of an image of one channel.
+fn assess(
+    model: &QualityModel,
+    image: &Volume<f32>,
+    labels: &Volume<u8>,
+) -> Result<Assessment, EstimateError> {
+    model.assess(&image.clone().into(), labels)
+}
+
 fn volume_of(subject: u64) -> (Volume<f32>, Volume<u8>) {
     let mut config = HeartConfig::new([48, 48], 3);
     config.slices = 4;
@@ -109,9 +124,7 @@ fn patients_never_mix_and_dice_is_spread() {
     let config = config(Method::Direct);
     let cache = StepCache::none();
     let mut observer = |_: &PipelineProgress<'_>| ControlFlow::Continue(());
-    let framing = &config.framing;
-    let segmenters =
-        recipe.segmenters(framing, &CLASSES, &train, &cache, &Device::Cpu, &mut observer).unwrap();
+    let segmenters = recipe.segmenters(&config, &train, &cache, &Device::Cpu, &mut observer).unwrap();
     let candidates = recipe.candidates(&segmenters, &train, &mut observer).unwrap();
     let samples = recipe.samples(&config.framing, &CLASSES, &train, &candidates, 3).unwrap();
     let names = |slices: &[TrueSlice]| -> std::collections::BTreeSet<String> {
@@ -252,7 +265,7 @@ fn the_checkpoint_before_the_last_is_taken_up() {
 
 #[test]
 fn parameters_of_a_stage_are_those_of_its_epoch() {
-    let (slices, framing) = (slices(0..6), config(Method::Direct).framing);
+    let (slices, config) = (slices(0..6), config(Method::Direct));
     let train = |stages: &[usize], folder: &Path, stop_after: Option<usize>| {
         let mut recipe = recipe();
         recipe.stages = stages.to_vec();
@@ -265,7 +278,7 @@ fn parameters_of_a_stage_are_those_of_its_epoch() {
             _ => ControlFlow::Continue(()),
         };
         let cache = StepCache::new(folder);
-        recipe.segmenters(&framing, &CLASSES, &slices, &cache, &Device::Cpu, &mut observer)
+        recipe.segmenters(&config, &slices, &cache, &Device::Cpu, &mut observer)
     };
     let (straight, continued) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     train(&[2, 4], straight.path(), None).unwrap();
@@ -286,8 +299,8 @@ fn a_model_grades_a_volume_and_comes_back_from_its_file() {
     for method in [Method::RecReg, Method::SecondOpinion] {
         let made = make(&recipe(), method, &StepCache::none(), None).unwrap();
         let mut segmentation = labels.clone();
-        segmentation.data_mut().index_axis_mut(ndarray::Axis(2), 3).fill(0);
-        let assessment = made.model.assess(&image, &segmentation).unwrap();
+        segmentation.data_mut().index_axis_mut(Axis(2), 3).fill(0);
+        let assessment = assess(&made.model, &image, &segmentation).unwrap();
         assert_eq!(assessment.slices.len(), 4);
         assert_eq!(assessment.slices[3].verdict, SliceVerdict::Empty);
         let grades = assessment.volume.clone().unwrap();
@@ -300,7 +313,7 @@ fn a_model_grades_a_volume_and_comes_back_from_its_file() {
         );
         // Distances come from networks in pixels of the grid; a grade's are of the image.
         let (first, wrong) =
-            (image.data().index_axis(ndarray::Axis(2), 0), labels.data().index_axis(ndarray::Axis(2), 0));
+            (image.data().index_axis(Axis(2), 0).insert_axis(Axis(0)), labels.data().index_axis(Axis(2), 0));
         let framing = made.model.config().framing.clone();
         let sample = Sample::new(&framing, &CLASSES, "p", &first, &wrong, &wrong).unwrap().unwrap();
         let SliceVerdict::Graded { labels: own, .. } = &assessment.slices[0].verdict else {
@@ -311,9 +324,11 @@ fn a_model_grades_a_volume_and_comes_back_from_its_file() {
         assert!((own[0].distance_pixels.unwrap() - f64::from(grid) * sample.pixel).abs() < 1e-6);
         // Where nothing was graded the image is as it was.
         assert_eq!(assessment.reconstruction.geometry(), image.geometry());
-        let last = |volume: &Volume<f32>| volume.data().index_axis(ndarray::Axis(2), 3).to_owned();
-        assert_eq!(last(&assessment.reconstruction), last(&image));
-        assert!(last(&assessment.difference).iter().all(|&value| value == 0.0));
+        let last = |volume: &Volume<f32>| volume.data().index_axis(Axis(2), 3).to_owned();
+        let [reconstruction, difference] =
+            [&assessment.reconstruction, &assessment.difference].map(|scan| scan.volume(0).unwrap());
+        assert_eq!(last(&reconstruction), last(&image));
+        assert!(last(&difference).iter().all(|&value| value == 0.0));
         assert_eq!(assessment.error.is_some(), method == Method::SecondOpinion);
         if let Some(error) = &assessment.error {
             assert!(error.data().iter().all(|value| (0.0..=1.0).contains(value)));
@@ -322,7 +337,7 @@ fn a_model_grades_a_volume_and_comes_back_from_its_file() {
         let path = folder.path().join(format!("{}.safetensors", method.name()));
         made.model.save(&path).unwrap();
         let loaded = QualityModel::load(&path, &Device::Cpu).unwrap();
-        assert_eq!(loaded.assess(&image, &segmentation).unwrap().slices, assessment.slices);
+        assert_eq!(assess(&loaded, &image, &segmentation).unwrap().slices, assessment.slices);
         assert_eq!(loaded.provenance(), made.model.provenance());
         let first = std::fs::read(&path).unwrap();
         loaded.save(&path).unwrap();
@@ -361,9 +376,9 @@ fn the_order_of_voxels_does_not_change_grades() {
     let own = image.geometry().orientation();
     // One slice without a segmentation tells their order.
     let mut labels = labels;
-    labels.data_mut().index_axis_mut(ndarray::Axis(2), 3).fill(0);
+    labels.data_mut().index_axis_mut(Axis(2), 3).fill(0);
     let model = model.with_orientation(Some(own));
-    let expected = model.assess(&image, &labels).unwrap();
+    let expected = assess(&model, &image, &labels).unwrap();
     assert_eq!(expected.slice_axis, 2);
     let verdicts = |slices: &[lesio_quality::SliceAssessment]| -> Vec<SliceVerdict> {
         slices.iter().map(|slice| slice.verdict.clone()).collect()
@@ -375,7 +390,7 @@ fn the_order_of_voxels_does_not_change_grades() {
         let turned = image.reoriented(&orientation);
         // The segmentation may have yet another order.
         for labels in [labels.clone(), labels.reoriented(&orientation)] {
-            let found = model.assess(&turned, &labels).unwrap();
+            let found = assess(&model, &turned, &labels).unwrap();
             assert_eq!((found.slice_axis, &found.volume), (slice_axis, &expected.volume), "{orientation}");
             let mut own = verdicts(&expected.slices);
             if is_reversed {
@@ -403,7 +418,7 @@ fn neither_finer_pixels_nor_stray_ones_change_what_is_graded() {
     assert_eq!(model.pixel_millimeters(), None, "slices by themselves have no geometry");
     let (image, labels) = volume();
     let dice = |model: &QualityModel, image: &Volume<f32>, labels: &Volume<u8>| {
-        model.assess(image, labels).unwrap().volume.unwrap()[0].dice
+        assess(model, image, labels).unwrap().volume.unwrap()[0].dice
     };
     let spacing = image.geometry().spacing()[0];
     let without = dice(&model, &finer(&image), &finer(&labels));
@@ -419,7 +434,7 @@ fn neither_finer_pixels_nor_stray_ones_change_what_is_graded() {
     let mut stray = labels.clone();
     stray.data_mut()[[0, 0, 1]] = 2;
     assert!((dice(&model, image, &stray) - expected).abs() < 0.01);
-    let slices = model.assess(image, &stray).unwrap().slices;
+    let slices = assess(&model, image, &stray).unwrap().slices;
     let out = |slice: usize| match slices[slice].verdict {
         SliceVerdict::Graded { out_of_reach, .. } => out_of_reach,
         _ => panic!("not graded"),
@@ -438,7 +453,7 @@ fn answers_are_the_same_from_any_thread() {
         let volumes: Vec<_> = (20..23).map(volume_of).collect();
         let attack = Attack::new(AttackKind::Pgd { steps: 2 }, 0.1, AttackUnit::Std);
         let answer = |k: usize| {
-            let said = model.assess(&volumes[k].0, &volumes[k].1).unwrap();
+            let said = assess(&model, &volumes[k].0, &volumes[k].1).unwrap();
             let error = said.error.map(|error| error.data().clone());
             let images = attack.perturb(model.estimator(), &sets[k], |_| {}).unwrap();
             let estimates = model.estimator().estimate_samples(&sets[k], Some(&images)).unwrap();
@@ -477,7 +492,7 @@ fn a_model_means_the_same_on_every_device() {
             let model = QualityModel::load(&path, device).unwrap();
             model.save(&again).unwrap();
             assert_eq!(std::fs::read(&again).unwrap(), std::fs::read(&path).unwrap(), "files know no device");
-            let said = model.assess(&image, &labels).unwrap();
+            let said = assess(&model, &image, &labels).unwrap();
             let of =
                 |grade: &lesio_quality::Grade| [grade.dice as f32, grade.distance_pixels.unwrap() as f32];
             let grades: Vec<f32> = said.volume.iter().flatten().flat_map(of).collect();
@@ -531,19 +546,19 @@ fn no_number_of_a_file_does_harm() {
             std::fs::write(&path, file).unwrap();
             QualityModel::load(&path, &Device::Cpu)
         };
-        for change in lesio_settings::mutation::with_unknown_fields(&envelope["document"]) {
+        for change in with_unknown_fields(&envelope["document"]) {
             let mut envelope = envelope.clone();
             envelope["document"] = change.document;
             assert!(load(&envelope).is_err(), "a setting of a later version in {} was ignored", change.place);
         }
         let (mut refused, mut graded) = (0, 0);
-        for mutation in lesio_settings::mutation::mutations(&envelope) {
+        for mutation in mutations(&envelope) {
             match load(&mutation.document) {
                 Err(error) => {
                     assert!(error.to_string().contains("quality.safetensors"), "{error}");
                     refused += 1;
                 }
-                Ok(model) => graded += usize::from(model.assess(&image, &labels).is_ok()),
+                Ok(model) => graded += usize::from(assess(&model, &image, &labels).is_ok()),
             }
         }
         assert!(refused > 300 && graded > 10, "{refused} refused, {graded} graded");
@@ -553,29 +568,19 @@ fn no_number_of_a_file_does_harm() {
 #[test]
 fn settings_that_cannot_be_are_named() {
     assert_eq!(PipelineConfig::new(1).validate(), Ok(()));
-    let counts: [(&str, fn(&mut PipelineConfig, usize)); 9] = [
-        ("slices", |own, value| own.slices = value),
-        ("corruptions", |own, value| own.corruptions = value),
-        ("training_per_bin", |own, value| own.training_per_bin = value),
-        ("validation_per_bin", |own, value| own.validation_per_bin = value),
-        ("reconstruction_steps", |own, value| own.reconstruction_steps = value),
-        ("estimator_steps", |own, value| own.estimator_steps = value),
-        ("opinion_steps", |own, value| own.opinion_steps = value),
-        ("batch", |own, value| own.batch = value),
-        ("adversarial.steps", |own, value| own.adversarial.steps = value),
-    ];
-    for (setting, change) in counts {
-        for value in [0, usize::MAX] {
-            let mut recipe = recipe();
-            change(&mut recipe, value);
-            match recipe.validate() {
-                Err(error) => assert_eq!(error.setting, setting, "{value}"),
-                Ok(()) => {
-                    assert!(setting == "corruptions" && value == 0, "{setting} of {value} was accepted")
-                }
-            }
-        }
-    }
+    let refused = refusals(recipe(), PipelineConfig::validate, [0, usize::MAX]);
+    refused("slices", |own, value| own.slices = value);
+    refused("training_per_bin", |own, value| own.training_per_bin = value);
+    refused("validation_per_bin", |own, value| own.validation_per_bin = value);
+    refused("reconstruction_steps", |own, value| own.reconstruction_steps = value);
+    refused("estimator_steps", |own, value| own.estimator_steps = value);
+    refused("opinion_steps", |own, value| own.opinion_steps = value);
+    refused("batch", |own, value| own.batch = value);
+    refused("adversarial.steps", |own, value| own.adversarial.steps = value);
+    let mut none = recipe();
+    none.corruptions = 0;
+    let refused = refusals(none, PipelineConfig::validate, [usize::MAX]);
+    refused("corruptions", |own, value| own.corruptions = value);
     for strength in [f32::NAN, f32::INFINITY, -1.0, 0.0, 1e9] {
         let mut recipe = recipe();
         recipe.finishing.strength = strength;
@@ -595,7 +600,7 @@ fn settings_that_cannot_be_are_named() {
 fn input_that_cannot_be_graded_is_named() {
     let model = make(&recipe(), Method::SecondOpinion, &StepCache::none(), None).unwrap().model;
     let (image, labels) = volume();
-    let refuse = |image: &Volume<f32>, labels: &Volume<u8>| model.assess(image, labels).unwrap_err();
+    let refuse = |image: &Volume<f32>, labels: &Volume<u8>| assess(&model, image, labels).unwrap_err();
 
     let shifted = Geometry::from_spacing([1.0, 1.0, 1.0]).unwrap();
     let error = refuse(&image, &Volume::new(labels.data().clone(), shifted));
@@ -604,7 +609,7 @@ fn input_that_cannot_be_graded_is_named() {
     assert!(both.contains(&shifted.to_string()) && both.contains(&image.geometry().to_string()), "{both}");
     // Another order of the same voxels is no other place.
     let turned = labels.reoriented(&"LPI".parse().unwrap());
-    let grades = |labels: &Volume<u8>| model.assess(&image, labels).unwrap().slices;
+    let grades = |labels: &Volume<u8>| assess(&model, &image, labels).unwrap().slices;
     assert_eq!(grades(&turned), grades(&labels));
     let other = Volume::new(Array3::zeros((48, 48, 3)), *labels.geometry());
     assert!(matches!(refuse(&image, &other), EstimateError::Input(InputError::Shape { .. })));
@@ -629,7 +634,7 @@ fn input_that_cannot_be_graded_is_named() {
     ));
     // Nothing segmented is an answer of its own, not an error.
     let empty = labels.map(|_| 0);
-    let assessment = model.assess(&image, &empty).unwrap();
+    let assessment = assess(&model, &image, &empty).unwrap();
     assert!(assessment.volume.is_none());
     assert!(assessment.slices.iter().all(|slice| slice.verdict == SliceVerdict::Empty));
 }
@@ -639,13 +644,117 @@ fn labels_are_matched_by_their_place() {
     let geometry = Geometry::from_spacing([1.0, 1.0, 8.0]).unwrap();
     let truth =
         Volume::new(Array3::from_shape_fn((6, 5, 4), |(i, j, k)| (i * 20 + j * 4 + k) as u8), geometry);
-    let image = truth.map(|&label| f32::from(label));
-    let straight = TrueSlice::of_volume("p", "p", &image, &truth).unwrap();
+    let image = Scan::from(truth.map(|&label| f32::from(label)));
+    let straight = TrueSlice::of_scan("p", "p", &image, &truth).unwrap();
     for turned in ["LPI", "SAR", "IRP"] {
         let turned = truth.reoriented(&turned.parse().unwrap());
-        assert_eq!(TrueSlice::of_volume("p", "p", &image, &turned).unwrap(), straight);
+        assert_eq!(TrueSlice::of_scan("p", "p", &image, &turned).unwrap(), straight);
     }
     let elsewhere = Volume::new(truth.data().clone(), Geometry::default());
-    let error = TrueSlice::of_volume("p", "p", &image, &elsewhere).unwrap_err();
+    let error = TrueSlice::of_scan("p", "p", &image, &elsewhere).unwrap_err();
     assert!(matches!(error, InputError::Grid(_)), "{error}");
+}
+
+/// Slices of two channels: the second is the first with the contrast of another scan.
+fn of_two_channels(slices: Vec<TrueSlice>) -> Vec<TrueSlice> {
+    let both = |mut slice: TrueSlice| {
+        let first = slice.image.index_axis(Axis(0), 0).to_owned();
+        slice.image = ndarray::stack![Axis(0), first, first.mapv(|value| 7.0 - 3.0 * value)];
+        slice
+    };
+    slices.into_iter().map(both).collect()
+}
+
+#[test]
+fn every_channel_is_read_and_known_by_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let [training, held_out] = [slices(0..6), slices(6..9)].map(of_two_channels);
+    let (image, labels) = volume();
+    let other = image.map(|value| 7.0 - 3.0 * value);
+    let names = ["a".to_owned(), "b".to_owned()];
+    let scan = Scan::joined(vec![image.clone(), other.clone()]).unwrap().with_names(&names).unwrap();
+    let swapped = Scan::joined(vec![other.clone(), image.clone()]).unwrap().with_names(["b", "a"]).unwrap();
+    for method in [Method::RecReg, Method::Direct, Method::SecondOpinion] {
+        let mut observer = |_: &PipelineProgress<'_>| ControlFlow::Continue(());
+        let estimators = config(method).channels(2);
+        let prepare = |estimators, slices: &[TrueSlice], observer: &mut _| {
+            let (cache, device) = (StepCache::none(), Device::Cpu);
+            QualityPipeline::prepare(recipe(), estimators, slices, &held_out, cache, &device, observer)
+        };
+        let error = prepare(config(method), &training, &mut observer).unwrap_err();
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert_eq!(cause, "the image has 2 channels, expected 1");
+        let pipeline = prepare(estimators, &training, &mut observer).unwrap();
+        let model = pipeline.model(method, &mut observer).unwrap();
+        assert!(model.with_channel_names(vec!["a".to_owned()]).is_err());
+        let model =
+            pipeline.model(method, &mut observer).unwrap().with_channel_names(names.to_vec()).unwrap();
+        model.save(&path).unwrap();
+        let model = QualityModel::load(&path, &Device::Cpu).unwrap();
+        assert_eq!((model.channel_names(), model.config().channels), (&names[..], 2));
+
+        let found = model.assess(&scan, &labels).unwrap();
+        let dice = |assessment: &Assessment| assessment.volume.as_ref().unwrap()[0].dice;
+        assert_eq!(found.reconstruction.data().dim(), scan.data().dim());
+        // Channels go by their names, and by their places where they have none.
+        assert_eq!(dice(&model.assess(&swapped, &labels).unwrap()), dice(&found));
+        let unnamed = Scan::joined(vec![image.clone(), other.clone()]).unwrap();
+        assert_eq!(dice(&model.assess(&unnamed, &labels).unwrap()), dice(&found));
+        let wrong = Scan::joined(vec![other.clone(), image.clone()]).unwrap();
+        assert_ne!(dice(&model.assess(&wrong, &labels).unwrap()), dice(&found), "{method:?}");
+        let error = assess(&model, &image, &labels).unwrap_err();
+        let is_named = matches!(error, EstimateError::Input(InputError::Channels { found: 1, expected: 2 }));
+        assert!(is_named, "{error}");
+        let renamed = unnamed.clone().with_names(["a", "c"]).unwrap();
+        assert!(model.assess(&renamed, &labels).unwrap_err().to_string().contains("a, c, expected a, b"));
+        // Constant in one channel is constant.
+        let flat = Scan::joined(vec![image.clone(), image.map(|_| 1.0)]).unwrap();
+        let error = model.assess(&flat, &labels).unwrap_err();
+        assert!(matches!(error, EstimateError::Slice { source: InputError::Image(_), .. }), "{error}");
+        // Attacks keep within the bound of each channel, and the estimate withstands noise.
+        let samples = pipeline.held_out();
+        let attack = Attack::new(AttackKind::Pgd { steps: 2 }, 0.1, AttackUnit::Range);
+        let images = attack.perturb(model.estimator(), samples, |_| {}).unwrap();
+        let pixels = model.config().framing.pixels();
+        let channels = samples.iter().flat_map(|sample| sample.image.chunks(pixels).zip(&sample.ranges));
+        for ((clean, &range), attacked) in channels.zip(images.chunks(pixels)) {
+            let most = clean.iter().zip(attacked).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(most <= 1.0001 * attack.bound(range) && most > 0.5 * attack.bound(range), "{most}");
+        }
+    }
+}
+
+#[test]
+fn a_color_picture_is_graded() {
+    let of_three = |slices: Vec<TrueSlice>| -> Vec<TrueSlice> {
+        let mut slices = of_two_channels(slices);
+        for slice in &mut slices {
+            let first = slice.image.index_axis(Axis(0), 0).to_owned();
+            slice.image.push(Axis(0), first.mapv(|value| value * value).view()).unwrap();
+        }
+        slices
+    };
+    let [training, held_out] = [slices(0..6), slices(6..9)].map(of_three);
+    let mut observer = |_: &PipelineProgress<'_>| ControlFlow::Continue(());
+    let (cache, device) = (StepCache::none(), Device::Cpu);
+    let estimators = config(Method::SecondOpinion).channels(3);
+    let pipeline =
+        QualityPipeline::prepare(recipe(), estimators, &training, &held_out, cache, &device, &mut observer);
+    let model = pipeline.unwrap().model(Method::SecondOpinion, &mut observer).unwrap();
+    let slice = &training[0];
+    // `[channel, row, column]` of a picture whose rows run down.
+    let picture = Scan::from(Image::new(slice.image.clone().permuted_axes([0, 2, 1])));
+    let labels = Scan::of_picture(slice.truth.t().to_owned());
+    let found = model.assess(&picture, &labels).unwrap();
+    let grade = found.volume.unwrap()[0];
+    assert!(grade.distance_millimeters.is_none() && grade.distance_pixels.is_some());
+    assert!(found.reconstruction.is_picture() && found.error.is_some());
+    // As of the same slice of a volume.
+    let volume = |k: usize| {
+        Volume::new(slice.image.index_axis(Axis(0), k).to_owned().insert_axis(Axis(2)), Geometry::default())
+    };
+    let scan = Scan::joined((0..3).map(volume).collect()).unwrap();
+    let labels = scan.placed(slice.truth.clone().insert_axis(Axis(2)));
+    assert_eq!(model.assess(&scan, &labels).unwrap().volume.unwrap()[0].dice, grade.dice);
 }

@@ -9,7 +9,7 @@ use crate::methods::wiring::{Batch, Outputs, Weigh, Wiring};
 
 /// The regressor of image and segmentation.
 pub(crate) fn network(config: &EstimatorConfig) -> Result<Network, QualityBuildError> {
-    regression::network(config, &[("image", 1), ("segmentation", config.framing.labels.len())])
+    regression::network(config, &[("image", config.channels), ("segmentation", config.framing.labels.len())])
 }
 
 #[derive(Debug)]

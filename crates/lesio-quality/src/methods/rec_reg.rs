@@ -11,7 +11,10 @@ use crate::reconstructor::blank;
 
 /// The regressor of difference and segmentation.
 pub(crate) fn network(config: &EstimatorConfig) -> Result<Network, QualityBuildError> {
-    regression::network(config, &[("difference", 1), ("segmentation", config.framing.labels.len())])
+    regression::network(
+        config,
+        &[("difference", config.channels), ("segmentation", config.framing.labels.len())],
+    )
 }
 
 #[derive(Debug)]
@@ -28,7 +31,7 @@ impl Wiring for RecReg {
         weigh: &mut Weigh<'_>,
     ) -> Result<(Outputs, Vec<f32>), EngineError> {
         let outside = outside(batch);
-        let blanked = blank(batch.images, &outside);
+        let blanked = blank(batch.images, &outside, batch.channels, batch.pixels);
         let mut reconstructor = self.reconstructor.run(&[&blanked], batch.samples)?;
         let reconstruction = reconstructor.output(0).to_vec();
         let difference: Vec<f32> =
@@ -40,16 +43,25 @@ impl Wiring for RecReg {
             reconstructor.backward(&[&by_reconstruction])?;
             let by_blanked = reconstructor.input_gradient(0);
             check("the gradient of REC-Net", by_blanked.len(), by_difference.len())?;
-            let both = by_difference.iter().zip(by_blanked).zip(&outside);
-            Ok(both.map(|((own, blanked), outside)| own + blanked * outside).collect())
+            let mut by_images = by_difference.to_vec();
+            let sums = by_images.chunks_exact_mut(batch.pixels).zip(by_blanked.chunks_exact(batch.pixels));
+            for (channel, (sums, blanked)) in sums.enumerate() {
+                let first = channel / batch.channels * batch.pixels;
+                let outside = &outside[first..first + batch.pixels];
+                sums.iter_mut()
+                    .zip(blanked)
+                    .zip(outside)
+                    .for_each(|((sum, own), outside)| *sum += own * outside);
+            }
+            Ok(by_images)
         })
     }
 }
 
 /// 1 where no label is, `[n, h, w]`.
 fn outside(batch: &Batch<'_>) -> Vec<f32> {
-    let mut all = vec![1.0; batch.images.len()];
-    let pixels = batch.pixels();
+    let pixels = batch.pixels;
+    let mut all = vec![1.0; batch.samples * pixels];
     let samples = batch.masks.chunks_exact((batch.labels * pixels).max(1));
     for (outside, planes) in all.chunks_exact_mut(pixels.max(1)).zip(samples) {
         for label in planes.chunks_exact(pixels) {

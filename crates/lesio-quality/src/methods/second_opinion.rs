@@ -19,7 +19,7 @@ const MARGIN: f32 = 0.01;
 /// The U-Net and the head.
 pub(crate) fn networks(config: &EstimatorConfig) -> Result<Vec<Network>, QualityBuildError> {
     let (grid, labels, widths) = (config.framing.grid, config.framing.labels.len(), &config.widths.opinion);
-    let inputs = [("image", 1), ("segmentation", labels)];
+    let inputs = [("image", config.channels), ("segmentation", labels)];
     // Smooth activations give attacks in training the gradients that attacks will find later (Xie et al.
     // 2020, "Smooth adversarial training").
     let activation = Activation::Silu;
@@ -71,7 +71,7 @@ impl SecondOpinion {
     /// Probabilities of the classes, `[n, classes + 1, h, w]`, and how they agree with the segmentation,
     /// `[n, labels, STATISTICS]`.
     fn compare(&self, logits: &[f32], batch: &Batch<'_>) -> (Vec<f32>, Vec<f32>) {
-        let (pixels, labels) = (batch.pixels(), batch.labels);
+        let (pixels, labels) = (batch.pixels, batch.labels);
         let stride = (logits.len() / batch.samples.max(1)).max(1);
         let mut probability = vec![0.0; logits.len()];
         let mut statistics = vec![0.0; batch.samples * labels * STATISTICS];
@@ -99,7 +99,7 @@ impl SecondOpinion {
         by_logits: &[f32],
         batch: &Batch<'_>,
     ) -> Vec<f32> {
-        let (pixels, labels) = (batch.pixels(), batch.labels);
+        let (pixels, labels) = (batch.pixels, batch.labels);
         let stride = (probability.len() / batch.samples.max(1)).max(1);
         let mut all = vec![0.0; probability.len()];
         all.par_chunks_exact_mut(stride)

@@ -2,12 +2,14 @@
 
 use lesio_nn::{Engine, EngineError};
 
+use crate::config::EstimatorConfig;
+
 /// The connection of the networks of one method.
 ///
 /// The implementor holds the pretrained network that the method builds upon; those in training come with each call, in the
 /// order in which the method declares them. Nothing of a call is kept.
 pub(crate) trait Wiring: std::fmt::Debug + Send + Sync {
-    /// Estimates a batch. Returns the estimates, and the gradient by the images, `[n, h, w]`, of what `weigh` weighs; it is
+    /// Estimates a batch. Returns the estimates, and the gradient by the images, `[n, channels, h, w]`, of what `weigh` weighs; it is
     /// empty where `weigh` wants none. Networks in training add up the gradients of their parameters.
     ///
     /// # Errors
@@ -26,34 +28,33 @@ pub(crate) type Weigh<'a> = dyn FnMut(&Outputs) -> Result<Option<OutputGradients
 /// Samples on the grid.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Batch<'a> {
-    /// Images, `[n, h, w]`.
+    /// Images, `[n, channels, h, w]`.
     pub(crate) images: &'a [f32],
     /// Segmentations, one plane of 0 and 1 a label, `[n, labels, h, w]`.
     pub(crate) masks: &'a [f32],
     pub(crate) samples: usize,
+    pub(crate) channels: usize,
     pub(crate) labels: usize,
+    /// Pixels of a channel.
+    pub(crate) pixels: usize,
 }
 
 impl<'a> Batch<'a> {
-    /// Samples of so many pixels and labels.
+    /// Samples of an estimator.
     ///
     /// # Errors
     /// Slices that are not of whole samples, or of another number of samples each.
     pub(crate) fn new(
         images: &'a [f32],
         masks: &'a [f32],
-        pixels: usize,
-        labels: usize,
+        config: &EstimatorConfig,
     ) -> Result<Self, EngineError> {
-        let samples = images.len() / pixels;
-        check("images", images.len(), samples * pixels)?;
+        let (channels, labels) = (config.channels, config.framing.labels.len());
+        let pixels = config.framing.pixels();
+        let samples = images.len() / (channels * pixels);
+        check("images", images.len(), samples * channels * pixels)?;
         check("segmentations", masks.len(), samples * labels * pixels)?;
-        Ok(Self { images, masks, samples, labels })
-    }
-
-    /// Pixels of a sample.
-    pub(crate) fn pixels(&self) -> usize {
-        self.images.len() / self.samples.max(1)
+        Ok(Self { images, masks, samples, channels, labels, pixels })
     }
 }
 
@@ -64,7 +65,7 @@ pub(crate) struct Outputs {
     pub(crate) dice: Vec<f32>,
     /// Encoded distances, `[n, labels]`, in 0 to 1.
     pub(crate) distance: Vec<f32>,
-    /// The images as REC-Net reconstructs them, `[n, h, w]`; empty for methods that do not reconstruct.
+    /// The images as REC-Net reconstructs them, `[n, channels, h, w]`; empty for methods that do not reconstruct.
     pub(crate) reconstruction: Vec<f32>,
     /// Probabilities of the classes, `[n, classes + 1, h, w]`; empty for methods that do not segment.
     pub(crate) probability: Vec<f32>,

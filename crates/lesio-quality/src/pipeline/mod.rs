@@ -10,9 +10,11 @@ use std::collections::BTreeSet;
 
 use lesio_image::Orientation;
 use lesio_nn::{Device, ParameterSet};
+use ndarray::Axis;
 
 use crate::config::{EstimatorConfig, Method};
 use crate::conformal::{COVERAGE, Conformal};
+use crate::error::InputError;
 use crate::estimator::Estimator;
 use crate::evaluation::Scored;
 use crate::model::{QualityModel, QualityProvenance};
@@ -77,8 +79,14 @@ impl QualityPipeline {
         let patients = [training, held_out]
             .map(|slices| slices.iter().map(|slice| slice.patient.clone()).collect::<BTreeSet<_>>());
         check_apart(&patients)?;
+        for slice in training.iter().chain(held_out) {
+            let (found, expected) = (slice.image.len_of(Axis(0)), estimators.channels);
+            if found != expected {
+                return Err(PipelineError::of_slice(slice)(InputError::Channels { found, expected }));
+            }
+        }
         let (framing, classes) = (&estimators.framing, &estimators.classes);
-        let segmenters = config.segmenters(framing, classes, training, &cache, device, observer)?;
+        let segmenters = config.segmenters(&estimators, training, &cache, device, observer)?;
         let reconstruction = config.reconstruction(&estimators, training, &cache, device, observer)?;
         let per_bin = [config.training_per_bin, config.validation_per_bin];
         let mut pools = Vec::new();
@@ -252,7 +260,7 @@ mod tests {
         let slice = |patient: usize| {
             let image = Array2::from_shape_fn((40, 40), |(i, j)| (i * 40 + j + patient) as f32);
             let truth = Array2::from_shape_fn((40, 40), |(i, j)| u8::from(i > 10 && i < 20 && j > 20));
-            TrueSlice::alone(&format!("p{patient:02}"), image, truth).unwrap()
+            TrueSlice::alone(&format!("p{patient:02}"), image.insert_axis(Axis(0)), truth).unwrap()
         };
         let [training, held_out] = [training, held_out].map(|all| all.map(slice).collect::<Vec<_>>());
         let estimators = EstimatorConfig::new(Method::SecondOpinion, Framing::new([1]).grid(grid))

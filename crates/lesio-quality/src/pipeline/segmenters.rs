@@ -1,13 +1,11 @@
 //! Segmenters trained on either half of the patients, for candidates of the other half.
 
-use lesio_image::ImageError;
 use lesio_nn::random;
 use ndarray::Array2;
 use rand::RngExt;
 
 use crate::candidates::Origin;
-use crate::error::InputError;
-use crate::framing::Framing;
+use crate::framing::{Framing, Standardization};
 use crate::pipeline::progress::PipelineError;
 use crate::samples::Sample;
 use crate::segmenter::Segmenter;
@@ -45,7 +43,7 @@ impl Segmenters {
             let center = slice.center.map(|place| place + jitter());
             let frame = match self.framing.frame_at(&slice.image.view(), center) {
                 // Padding: no segmenter would find anything.
-                Err(InputError::Image(ImageError::ConstantImage { .. })) => return Ok(Vec::new()),
+                Err(error) if error.is_constant() => return Ok(Vec::new()),
                 frame => frame.map_err(PipelineError::of_slice(slice))?,
             };
             let indices = segmenter.segment(&frame.image)?;
@@ -65,16 +63,14 @@ pub(crate) fn centered_sample(
     slice: &TrueSlice,
 ) -> Result<Option<Sample>, PipelineError> {
     let frame = match framing.frame_at(&slice.image.view(), slice.center) {
-        Err(InputError::Image(ImageError::ConstantImage { .. })) if slice.truth.iter().all(|&l| l == 0) => {
-            return Ok(None);
-        }
+        Err(error) if error.is_constant() && slice.truth.iter().all(|&l| l == 0) => return Ok(None),
         frame => frame.map_err(PipelineError::of_slice(slice))?,
     };
     let truth = frame.indices(&slice.truth.view(), classes).map_err(PipelineError::of_slice(slice))?;
     let labels = framing.labels.len();
     Ok(Some(Sample {
         patient: slice.patient.clone(),
-        range: frame.scale.range(),
+        ranges: frame.scales.iter().map(Standardization::range).collect(),
         pixel: frame.pixel(),
         segmentation: vec![0; truth.len()],
         truth,

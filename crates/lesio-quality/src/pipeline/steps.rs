@@ -30,7 +30,8 @@ impl PipelineConfig {
         }
         for widths in &self.segmenters {
             let (grid, classes) = (estimators.framing.grid, estimators.classes.len());
-            SegmenterConfig::new(grid, classes, widths.clone()).network()?;
+            let config = SegmenterConfig::new(grid, classes, widths.clone());
+            config.channels(estimators.channels).network()?;
         }
         Ok(())
     }
@@ -41,14 +42,14 @@ impl PipelineConfig {
     /// Fewer than two patients, slices that are refused, and a training that fails.
     pub fn segmenters(
         &self,
-        framing: &Framing,
-        classes: &[u8],
+        estimators: &EstimatorConfig,
         slices: &[TrueSlice],
         cache: &StepCache,
         device: &Device,
         observer: &mut PipelineObserver<'_>,
     ) -> Result<Segmenters, PipelineError> {
         self.validate()?;
+        let (framing, classes) = (&estimators.framing, &estimators.classes);
         let halves = PatientGroups::deal(slices.iter().map(|slice| &slice.patient), &[1.0, 1.0], self.seed);
         if halves.patients(1).next().is_none() || halves.patients(0).next().is_none() {
             let what = "there are fewer than two training patients to share between segmenters".to_owned();
@@ -61,7 +62,8 @@ impl PipelineConfig {
                 samples.extend(centered_sample(framing, classes, slice)?);
             }
             for (number, widths) in self.segmenters.iter().enumerate() {
-                let config = SegmenterConfig::new(framing.grid, classes.len(), widths.clone());
+                let config = SegmenterConfig::new(framing.grid, classes.len(), widths.clone())
+                    .channels(estimators.channels);
                 let epochs = self.stages.last().copied().unwrap_or(1);
                 let mut train = self.train_config(samples.len(), 1, self.batch, (10 * half + number) as u64);
                 train.epochs = epochs;
