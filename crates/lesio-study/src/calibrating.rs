@@ -103,7 +103,10 @@ pub(crate) fn calibrate_and_choose(
     }
     let [rows, columns] = footprints.map(median);
     let footprint = rows.zip(columns).map(|(rows, columns)| [rows, columns]);
-    let mut calibration = Calibration::new().at(resolutions).extending(median(extents)).covering(footprint);
+    let mut calibration = Calibration::new()
+        .with_resolutions(resolutions)
+        .with_extent(median(extents))
+        .with_footprint(footprint);
     for (&name, (stream, maxima)) in names.iter().zip(gathered) {
         let ascending = |each: &mut dyn FnMut(f32, u64)| stream.for_each(&mut scratch, each);
         if let Some(scores) =

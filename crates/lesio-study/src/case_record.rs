@@ -1,5 +1,6 @@
 //! Records of finished cases, so that a resumed run can skip them.
 
+use std::error::Error;
 use std::io;
 use std::path::Path;
 
@@ -8,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::checksum::file_checksum;
+use crate::folder::FolderError;
 use crate::workflow_error::WorkflowError;
 
 /// The file name of a record in the folder of its case.
@@ -54,5 +56,49 @@ pub(crate) fn forget(path: &Path) -> Result<(), WorkflowError> {
             Err(WorkflowError::Forget { path: path.to_owned(), cause })
         }
         _ => Ok(()),
+    }
+}
+
+/// Whether the error of a case says that the disk or the user's quota is full. A run ends with it, to be resumed later:
+/// no further case could be recorded.
+pub(crate) fn is_full(error: &WorkflowError) -> bool {
+    let full =
+        |cause: &io::Error| matches!(cause.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+    if let WorkflowError::Folder(FolderError::Io { cause, .. }) = error {
+        return full(cause);
+    }
+    let first: &(dyn Error + 'static) = error;
+    let mut causes = std::iter::successors(Some(first), |error: &&(dyn Error + 'static)| (*error).source());
+    causes.any(|cause| cause.downcast_ref().is_some_and(full))
+}
+
+#[cfg(test)]
+mod tests {
+    use lesio_io::ImageWriteError;
+    use lesio_io::atomic::{WriteError, WriteErrorKind};
+
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_known_in_all_that_is_written() {
+        for (kind, expected) in [
+            (io::ErrorKind::StorageFull, true),
+            (io::ErrorKind::QuotaExceeded, true),
+            (io::ErrorKind::PermissionDenied, false),
+        ] {
+            let file = || WriteError::new("a.png", WriteErrorKind::io("write the file", kind.into()));
+            let folder =
+                FolderError::Io { folder: "a".into(), operation: "cannot write", cause: kind.into() };
+            let errors: [WorkflowError; 4] = [
+                file().into(),
+                ImageWriteError::from(file()).into(),
+                FolderError::Sweep(file()).into(),
+                folder.into(),
+            ];
+            for error in &errors {
+                assert_eq!(is_full(error), expected, "{error:?}");
+            }
+        }
+        assert!(!is_full(&WorkflowError::Changed));
     }
 }

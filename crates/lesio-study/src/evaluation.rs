@@ -57,31 +57,12 @@ pub(crate) struct GatheredScores {
     unscored: Vec<Incomplete>,
 }
 
-impl Default for EvaluationBuilder {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl EvaluationBuilder {
-    /// An empty builder, which stores scores in the system's folder for temporary files.
+    /// An empty builder, which stores scores in the given folder, or in the system's folder for temporary files; no file
+    /// remains there.
     #[must_use]
-    pub fn new() -> Self {
-        Self { collected: Collected::new(None) }
-    }
-
-    /// An empty builder, which stores scores in the given folder; no file remains there.
-    #[must_use]
-    pub fn in_folder(folder: &Path) -> Self {
-        Self { collected: Collected::new(Some(folder)) }
-    }
-
-    /// Appends the scores of another builder. The result is the same, bit for bit, as adding its subjects here.
-    ///
-    /// # Errors
-    /// If scores cannot be written or read.
-    pub fn absorb(&mut self, other: Self) -> Result<(), StudyError> {
-        Ok(self.collected.absorb(other.collected)?)
+    pub fn new(folder: Option<&Path>) -> Self {
+        Self { collected: Collected::new(folder) }
     }
 
     /// Adds a subject.
@@ -325,7 +306,7 @@ const FLOOR: &str = "intensity";
 pub const BEYOND_FLOOR: &str = "average_precision_less_intensity";
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use lesio_anomaly::{Localizer, Model, ModelConfig, PredictorName, Provenance, Resolution};
     use lesio_image::{Geometry, Preprocessing, Scan, Volume};
     use lesio_metrics::{Connectivity, PatientPixels, PatientRegions, ThresholdRule, ValidationPixels};
@@ -352,17 +333,22 @@ mod tests {
         })
     }
 
-    fn maps(seed: u32, truth: &Array3<bool>) -> Maps {
-        let stages = |contrast| [map(seed, truth, contrast), map(seed + 1000, truth, 2.0 * contrast)];
-        let maps = [("intensity", 0.1), ("pixel-l1", 0.3)]
-            .map(|(name, contrast)| (name.to_owned(), stages(contrast)));
+    /// Raw and post-processed maps by name, with everything in the foreground.
+    pub(crate) fn maps_of<'a>(maps: impl IntoIterator<Item = (&'a str, [Array3<f32>; 2])>) -> Maps {
+        let maps: Vec<_> = maps.into_iter().map(|(name, stages)| (name.to_owned(), stages)).collect();
+        let first = &maps[0].1[0];
         Maps {
-            maps: maps.into(),
-            reconstruction: truth.mapv(|_| 0.0),
-            foreground: truth.mapv(|_| true),
+            reconstruction: first.clone(),
+            foreground: first.map(|_| true),
             axis: 2,
             resolution: Resolution::Image([1.0; 2]),
+            maps,
         }
+    }
+
+    fn maps(seed: u32, truth: &Array3<bool>) -> Maps {
+        let stages = |contrast| [map(seed, truth, contrast), map(seed + 1000, truth, 2.0 * contrast)];
+        maps_of([("intensity", stages(0.1)), ("pixel-l1", stages(0.3))])
     }
 
     /// Truths by patient: two with a lesion, one without, one all lesion.
@@ -383,7 +369,7 @@ mod tests {
 
     fn evaluated(patients: &[(&'static str, Array3<bool>)]) -> Evaluated {
         let folder = tempfile::tempdir().unwrap();
-        let mut evaluation = EvaluationBuilder::in_folder(folder.path());
+        let mut evaluation = EvaluationBuilder::new(Some(folder.path()));
         for ((patient, truth), seed) in patients.iter().zip(1..) {
             evaluation.add(patient, &maps(seed, truth), truth).unwrap();
         }
@@ -433,7 +419,7 @@ mod tests {
 
     #[test]
     fn thresholds_are_those_of_the_same_pixels_in_memory() {
-        let mut choice = ThresholdChoice::new();
+        let mut choice = ThresholdChoice::new(None);
         let mut pixels = ValidationPixels::new();
         for ((_, truth), seed) in patients()[..3].iter().zip(1..) {
             let maps = maps(seed, truth);
@@ -503,7 +489,7 @@ mod tests {
         let flat = Volume::new(Array3::from_elem((28, 36, 7), 5.0), Geometry::default());
         let truth = Some(flat.map(|_| false));
         let constant = Subject::new("constant", flat, truth);
-        let mut evaluation = EvaluationBuilder::new();
+        let mut evaluation = EvaluationBuilder::new(None);
         for subject in [&good, &constant] {
             match score_subject(&localizer, subject, &[PredictorName::Intensity]) {
                 Ok(maps) => {
@@ -531,26 +517,20 @@ mod tests {
         let refused = |result: Result<(), StudyError>| {
             assert!(matches!(result, Err(StudyError::Shape { .. })), "{result:?}");
         };
-        refused(EvaluationBuilder::new().add("a", &own, &other));
-        refused(ThresholdChoice::new().add(&own, &other));
+        refused(EvaluationBuilder::new(None).add("a", &own, &other));
+        refused(ThresholdChoice::new(None).add(&own, &other));
         let mut mixed = own.clone();
         mixed.maps[1].1[1] = Array3::zeros((4, 4, 2));
-        refused(EvaluationBuilder::new().add("a", &mixed, &truth));
-        refused(ThresholdChoice::new().add(&mixed, &truth));
+        refused(EvaluationBuilder::new(None).add("a", &mixed, &truth));
+        refused(ThresholdChoice::new(None).add(&mixed, &truth));
         let mut beyond = own;
         beyond.axis = 3;
-        assert!(EvaluationBuilder::new().add("a", &beyond, &truth).is_err());
+        assert!(EvaluationBuilder::new(None).add("a", &beyond, &truth).is_err());
     }
 
     fn named(names: &[&str], shape: (usize, usize, usize)) -> Maps {
         let map = Array3::<f32>::from_shape_fn(shape, |(i, j, k)| (i * 7 + j * 3 + k) as f32);
-        Maps {
-            maps: names.iter().map(|name| ((*name).to_owned(), [map.clone(), map.clone()])).collect(),
-            reconstruction: map.clone(),
-            foreground: Array3::from_elem(shape, true),
-            axis: 2,
-            resolution: Resolution::Image([1.0; 2]),
-        }
+        maps_of(names.iter().map(|&name| (name, [map.clone(), map.clone()])))
     }
 
     /// Arguments of another shape, an axis that is none and maps of one name are errors, not panics or one pooled row.
@@ -558,7 +538,7 @@ mod tests {
     fn what_does_not_belong_together_is_refused() {
         let truth = Array3::from_shape_fn((4, 5, 3), |(i, j, k)| i + j + k == 4);
         let both = |maps: &Maps, truth: &Array3<bool>| {
-            let (mut choice, mut evaluation) = (ThresholdChoice::new(), EvaluationBuilder::new());
+            let (mut choice, mut evaluation) = (ThresholdChoice::new(None), EvaluationBuilder::new(None));
             let (one, other) = (choice.add(maps, truth), evaluation.add("p", maps, truth));
             assert_eq!(one.is_ok(), other.is_ok());
             assert_eq!(evaluation.patients(), usize::from(other.is_ok()));

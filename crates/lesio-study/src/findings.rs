@@ -87,19 +87,22 @@ pub struct Finding {
     pub p_value: Option<f64>,
 }
 
-/// The lesions found in a map.
-#[derive(Clone, Debug, PartialEq)]
+/// The lesions found in a map. They need little memory after the map is dropped: the labels of voxels are made when they
+/// are asked for.
+#[derive(Debug)]
 #[non_exhaustive]
 pub struct Findings {
     /// The lesions, in descending order of their peaks.
     pub lesions: Vec<Finding>,
-    /// The label of each voxel on the map's grid, 0 outside lesions.
-    pub labels: Volume<u32>,
     /// The smallest possible p-value, given the number of normal subjects; see
     /// [`NormalScores::smallest_p_value`].
     pub smallest_p_value: f64,
     /// The level that a p-value must reach.
     pub level: f64,
+    runs: ComponentRuns,
+    /// The label of each component, 0 for those that are left out.
+    relabeled: Vec<u32>,
+    geometry: Geometry,
 }
 
 impl Findings {
@@ -133,53 +136,6 @@ impl Findings {
     /// assert_eq!((found.lesions[0].volume_ml, found.lesions[0].p_value), (Some(0.08), Some(0.05)));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn new(
-        map: &Volume<f32>,
-        within: &Volume<bool>,
-        threshold: f32,
-        normal: &NormalScores,
-        smallest: u64,
-        voxel_ml: Option<f64>,
-        level: f64,
-    ) -> Result<Self, StudyError> {
-        let found = FoundLesions::new(map, within, threshold, normal, smallest, voxel_ml, level)?;
-        Ok(found.into_findings())
-    }
-
-    /// Whether a p-value can support a finding at all: the smallest possible one is not above the level.
-    #[must_use]
-    pub fn supported(&self) -> bool {
-        is_supported(self.smallest_p_value, self.level)
-    }
-}
-
-/// Tolerance for the rounding of levels and p-values such as 1 / 20.
-pub(crate) fn is_supported(smallest_p_value: f64, level: f64) -> bool {
-    smallest_p_value <= level * (1.0 + 1e-9)
-}
-
-/// The lesions found in a map without a label for each voxel. They need little memory after the map is dropped, and
-/// labels can be made later.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct FoundLesions {
-    /// The lesions, in descending order of their peaks.
-    pub lesions: Vec<Finding>,
-    /// Like [`Findings::smallest_p_value`].
-    pub smallest_p_value: f64,
-    /// Like [`Findings::level`].
-    pub level: f64,
-    runs: ComponentRuns,
-    /// The label of each component, 0 for those that are left out.
-    relabeled: Vec<u32>,
-    geometry: Geometry,
-}
-
-impl FoundLesions {
-    /// Like [`Findings::new`].
-    ///
-    /// # Errors
-    /// Those of [`Findings::new`].
     pub fn new(
         map: &Volume<f32>,
         within: &Volume<bool>,
@@ -245,12 +201,16 @@ impl FoundLesions {
         Volume::new(self.runs.labels(mark), self.geometry)
     }
 
-    /// The lesions with the labels of all voxels.
+    /// Whether a p-value can support a finding at all: the smallest possible one is not above the level.
     #[must_use]
-    pub fn into_findings(self) -> Findings {
-        let labels = self.labels();
-        Findings { lesions: self.lesions, labels, smallest_p_value: self.smallest_p_value, level: self.level }
+    pub fn supported(&self) -> bool {
+        is_supported(self.smallest_p_value, self.level)
     }
+}
+
+/// Tolerance for the rounding of levels and p-values such as 1 / 20.
+pub(crate) fn is_supported(smallest_p_value: f64, level: f64) -> bool {
+    smallest_p_value <= level * (1.0 + 1e-9)
 }
 
 /// The mask of a map that reaches a threshold within the foreground, in row-major order.
@@ -338,16 +298,16 @@ mod tests {
         assert!((found.lesions[0].volume_ml.unwrap() - 0.027).abs() < 1e-12);
         // Of ten maxima 99, 199, ... 999 one is at least 950.
         assert_eq!(found.lesions[0].p_value, Some(2.0 / 11.0));
-        assert_eq!(found.labels.data()[[7, 7, 7]], 1);
-        assert_eq!(found.labels.data()[[2, 2, 2]], 2);
-        assert_eq!(found.labels.data().iter().filter(|&&label| label > 0).count(), 36);
+        let labels = found.labels();
+        assert_eq!((labels.data()[[7, 7, 7]], labels.data()[[2, 2, 2]]), (1, 2));
+        assert_eq!(labels.data().iter().filter(|&&label| label > 0).count(), 36);
     }
 
     #[test]
     fn nothing_found_is_an_empty_table() {
         let map = Volume::new(Array3::zeros((4, 4, 4)), Geometry::default());
         let found = Findings::new(&map, &map.map(|_| true), 0.1, &normal(2), 1, None, 0.05).unwrap();
-        assert!(found.lesions.is_empty() && found.labels.data().iter().all(|&label| label == 0));
+        assert!(found.lesions.is_empty() && found.labels().data().iter().all(|&label| label == 0));
         let other = Volume::new(Array3::from_elem((4, 4, 3), true), Geometry::default());
         let refused = |within: &Volume<bool>, threshold: f32, ml: Option<f64>| {
             Findings::new(&map, within, threshold, &normal(2), 1, ml, 0.05).map(|_| ()).unwrap_err()

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::OpenOptions;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -25,7 +25,7 @@ pub enum FolderError {
     /// An operation of the system failed. Its message is part of this one.
     #[error("{}: {operation}: {cause}", .folder.display())]
     Io {
-        /// The folder.
+        /// The folder, or a file of an earlier run in it.
         folder: PathBuf,
         /// The operation that failed.
         operation: &'static str,
@@ -83,6 +83,29 @@ pub fn prepare_folder(folder: &Path) -> Result<(), FolderError> {
     Ok(())
 }
 
+/// Removes files of an earlier run from the folder of results; a file that does not exist is ignored. Call it after all
+/// checks and before the first case: a run that is killed would otherwise leave a report that contradicts the new
+/// results.
+///
+/// # Errors
+/// If a file cannot be removed; the error names it.
+pub(crate) fn remove_earlier(
+    folder: &Path,
+    names: impl IntoIterator<Item = impl AsRef<Path>>,
+) -> Result<(), FolderError> {
+    for name in names {
+        let file = folder.join(name);
+        match std::fs::remove_file(&file) {
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
+                let operation = "cannot remove the file of an earlier run";
+                return Err(FolderError::Io { folder: file, operation, cause });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// Name of a workflow's report; no case folder may have this name.
 pub(crate) const REPORT: &str = "report.json";
 
@@ -94,14 +117,22 @@ pub(crate) const PAGE: &str = "report.html";
 pub(crate) fn case_folders(folder: &Path, cases: &[Case]) -> Vec<PathBuf> {
     let mut taken = BTreeSet::new();
     let mut unique = |case: &Case| {
-        let id = case.id();
-        let names = [without_ending(id).to_owned(), id.to_owned()].into_iter();
+        let id = normalized(case.id());
+        // Without its ending, `...png` would be the folder above.
+        let stem = Some(without_ending(&id)).filter(|stem| Path::new(stem).file_name().is_some());
+        let names = stem.map(normalized).into_iter().chain([id.clone()]);
         let numbered = (2_u64..).map(|number| format!("{id}-{number}"));
-        let mut names = names.chain(numbered).filter(|name| !is_of_results(name));
+        let mut names = names.chain(numbered).filter(|name| !name.is_empty() && !is_of_results(name));
         let name = names.find(|name| taken.insert(name.clone())).unwrap_or_default();
         folder.join(name)
     };
     cases.iter().map(&mut unique).collect()
+}
+
+/// A name as the path that it is: `a//b`, `a/./b` and `a/b/` mean the folder `a/b`.
+fn normalized(name: &str) -> String {
+    let parts = Path::new(name).components().filter(|part| *part != Component::CurDir);
+    parts.collect::<PathBuf>().to_string_lossy().into_owned()
 }
 
 /// Whether a name has the ending of the files that programs write beside the folders of cases.
@@ -112,7 +143,8 @@ fn is_of_results(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use lesio_io::dataset::{Dataset, Layout};
+    use lesio_io::Matching;
+    use lesio_io::dataset::{Dataset, Layout, Mask};
 
     use super::*;
 
@@ -144,6 +176,28 @@ mod tests {
         let found = case_folders(Path::new("out"), data.cases());
         let names = ["Cases.csv-2", "a", "a.nii.gz", "a.png", "b/cases.csv-2", "report", "report.json-2"];
         assert_eq!(found, names.map(|name| Path::new("out").join(name)));
+    }
+
+    #[test]
+    fn names_of_one_path_have_folders_of_their_own() {
+        let of = |id: &str| Case::of_files(id, [] as [&str; 0], Mask::Normal, Matching::Place);
+        let ids = ["a/b", "a//b", "a/./b", "./a/b/", "a/b/.png", "a/...png", ".", "c/", "c"];
+        let found = case_folders(Path::new("out"), &ids.map(of));
+        let names = ["a/b", "a/b-2", "a/b-3", "a/b-4", "a/b/.png", "a/...png", "-2", "c", "c-2"];
+        assert_eq!(found, names.map(|name| Path::new("out").join(name)));
+    }
+
+    #[test]
+    fn files_of_an_earlier_run_are_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (removed, kept) = (folder.path().join("report.json"), folder.path().join("report.html"));
+        [&removed, &kept].into_iter().for_each(|file| std::fs::write(file, "x").unwrap());
+        remove_earlier(folder.path(), ["report.json", "cases.csv"]).unwrap();
+        assert!(!removed.exists() && kept.exists());
+        remove_earlier(&folder.path().join("none"), ["report.json"]).unwrap();
+        std::fs::create_dir(&removed).unwrap();
+        let error = remove_earlier(folder.path(), ["report.json"]).unwrap_err().to_string();
+        assert!(error.contains("report.json: cannot remove the file of an earlier run"), "{error}");
     }
 
     #[test]

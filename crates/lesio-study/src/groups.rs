@@ -38,12 +38,6 @@ struct Group {
     pixels: BTreeMap<String, StreamedPatients>,
 }
 
-impl Default for GroupedEvaluation {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 /// The metrics of every predictor on one group of lesions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GroupScores {
@@ -73,24 +67,11 @@ pub struct GroupScore {
 }
 
 impl GroupedEvaluation {
-    /// An empty builder, which stores scores in the system's folder for temporary files.
+    /// An empty builder, which stores scores in the given folder, or in the system's folder for temporary files; no file
+    /// remains there.
     #[must_use]
-    pub fn new() -> Self {
-        Self { collected: Collected::new(None) }
-    }
-
-    /// An empty builder, which stores scores in the given folder; no file remains there.
-    #[must_use]
-    pub fn in_folder(folder: &Path) -> Self {
-        Self { collected: Collected::new(Some(folder)) }
-    }
-
-    /// Appends the scores of another builder. The result is the same, bit for bit, as adding its cases here.
-    ///
-    /// # Errors
-    /// If scores cannot be written or read.
-    pub fn absorb(&mut self, other: Self) -> Result<(), StudyError> {
-        Ok(self.collected.absorb(other.collected)?)
+    pub fn new(folder: Option<&Path>) -> Self {
+        Self { collected: Collected::new(folder) }
     }
 
     /// Adds a case, whose mask contains the numbers of its lesions and 0 elsewhere.
@@ -153,12 +134,6 @@ impl GroupedEvaluation {
             lesions,
             names: Names::default(),
         })
-    }
-
-    /// Whether no lesion of any group was added.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.collected.data.groups.is_empty()
     }
 
     /// Computes the metrics of every predictor, by group.
@@ -273,6 +248,7 @@ impl GroupedSubject<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::evaluation::tests::maps_of;
 
     #[test]
     fn each_lesion_is_set_against_normal_pixels_alone() {
@@ -282,16 +258,10 @@ mod tests {
         for (place, number, value) in [([1, 1, 0], 1, 9.0), ([1, 2, 0], 1, 9.0), ([4, 4, 0], 2, -9.0)] {
             (mask[place], map[place]) = (number, value);
         }
-        let maps = Maps {
-            maps: vec![("intensity".to_owned(), [map.clone(), map])],
-            reconstruction: Array3::zeros((6, 6, 3)),
-            foreground: Array3::from_elem((6, 6, 3), true),
-            axis: 2,
-            resolution: lesio_anomaly::Resolution::Image([1.0; 2]),
-        };
+        let maps = maps_of([("intensity", [map.clone(), map])]);
         let table = "case,lesion,kind,contrast\na,1,bright,0.5\na,2,dark,0.5\nb,1,bright,0.5\nb,2,dark,0.5\n";
         let groups = LesionGroups::read(table.as_bytes()).unwrap();
-        let mut evaluation = GroupedEvaluation::new();
+        let mut evaluation = GroupedEvaluation::new(None);
         evaluation.add("a", "a", &maps, &mask, &groups).unwrap();
         evaluation.add("b", "b", &maps, &mask, &groups).unwrap();
         evaluation.add("unknown", "c", &maps, &mask, &groups).unwrap();
@@ -307,26 +277,20 @@ mod tests {
     #[test]
     fn maps_of_other_shapes_or_names_are_refused() {
         let map = Array3::<f32>::zeros((4, 5, 3));
-        let maps = |names: &[&str]| Maps {
-            maps: names.iter().map(|name| ((*name).to_owned(), [map.clone(), map.clone()])).collect(),
-            reconstruction: map.clone(),
-            foreground: Array3::from_elem((4, 5, 3), true),
-            axis: 2,
-            resolution: lesio_anomaly::Resolution::Image([1.0; 2]),
-        };
+        let maps = |names: [&'static str; 2]| maps_of(names.map(|name| (name, [map.clone(), map.clone()])));
         let groups = LesionGroups::read("case,lesion,kind\na,1,bright\n".as_bytes()).unwrap();
         let mut mask = Array3::<u32>::zeros((4, 5, 3));
         mask[[1, 1, 1]] = 1;
-        let mut evaluation = GroupedEvaluation::new();
+        let mut evaluation = GroupedEvaluation::new(None);
         let mut add = |maps: &Maps, mask: &Array3<u32>| evaluation.add("a", "a", maps, mask, &groups);
         let other = Array3::zeros((4, 5, 2));
-        assert!(matches!(add(&maps(&["a", "b"]), &other), Err(StudyError::Shape { .. })));
+        assert!(matches!(add(&maps(["a", "b"]), &other), Err(StudyError::Shape { .. })));
         assert!(
-            matches!(add(&maps(&["a", "a"]), &mask), Err(StudyError::Repeated { name, .. }) if name == "a")
+            matches!(add(&maps(["a", "a"]), &mask), Err(StudyError::Repeated { name, .. }) if name == "a")
         );
-        let turned = Maps { axis: 3, ..maps(&["a", "b"]) };
+        let turned = Maps { axis: 3, ..maps(["a", "b"]) };
         assert!(matches!(add(&turned, &mask), Err(StudyError::Setting(_))));
-        add(&maps(&["a", "b"]), &mask).unwrap();
+        add(&maps(["a", "b"]), &mask).unwrap();
     }
 
     #[test]
@@ -335,15 +299,9 @@ mod tests {
         mask.index_axis_mut(Axis(2), 0).fill(1);
         mask[[0, 0, 1]] = 2;
         let map = Array3::from_shape_fn((4, 4, 2), |(i, j, k)| (9 * k + 4 * i + j) as f32);
-        let maps = Maps {
-            maps: vec![("intensity".to_owned(), [map.clone(), map])],
-            reconstruction: Array3::zeros((4, 4, 2)),
-            foreground: Array3::from_elem((4, 4, 2), true),
-            axis: 2,
-            resolution: lesio_anomaly::Resolution::Image([1.0; 2]),
-        };
+        let maps = maps_of([("intensity", [map.clone(), map])]);
         let groups = LesionGroups::read("case,lesion,kind\na,1,whole\na,2,spot\n".as_bytes()).unwrap();
-        let mut evaluation = GroupedEvaluation::new();
+        let mut evaluation = GroupedEvaluation::new(None);
         evaluation.add("a", "a", &maps, &mask, &groups).unwrap();
         let found = evaluation.finish(&BootstrapConfig::new(1).replicates(5)).unwrap();
         let scores: Vec<_> =
@@ -351,6 +309,6 @@ mod tests {
         assert_eq!(scores, [("spot", Some(0.0)), ("whole", None)]);
         // A table of another shape, or a map, is refused and not cut.
         let other = Array3::<u32>::zeros((4, 4, 3));
-        assert!(GroupedEvaluation::new().add("a", "a", &maps, &other, &groups).is_err());
+        assert!(GroupedEvaluation::new(None).add("a", "a", &maps, &other, &groups).is_err());
     }
 }

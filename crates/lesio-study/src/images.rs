@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use lesio_metrics::{BootstrapConfig, MetricError, PatientPixels, Replicates};
+use lesio_settings::named;
 use ndarray::{Array3, ArrayView2, ArrayView3, Axis, Zip};
 use serde::{Deserialize, Serialize};
 
@@ -22,22 +23,15 @@ pub enum ImageRule {
     TopShare,
 }
 
-/// The rules that an evaluation compares.
-pub const IMAGE_RULES: [ImageRule; 2] = [ImageRule::Maximum, ImageRule::TopShare];
+named!(ImageRule, "rule for the score of an image", {
+    "maximum" => Self::Maximum,
+    "top .5 %" => Self::TopShare,
+});
 
 /// The fraction of the foreground that [`ImageRule::TopShare`] averages: at 128x128 pixels, the 82 highest.
 const TOP_SHARE: f64 = 0.005;
 
 impl ImageRule {
-    /// The name in reports.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Maximum => "maximum",
-            Self::TopShare => "top .5 %",
-        }
-    }
-
     /// The score of scores, in any order; `None` without scores.
     ///
     /// ```
@@ -74,16 +68,7 @@ pub enum ImageLevel {
     Slices,
 }
 
-impl ImageLevel {
-    /// The name in reports.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Cases => "cases",
-            Self::Slices => "slices",
-        }
-    }
-}
+named!(ImageLevel, "unit of an image", { "cases" => Self::Cases, "slices" => Self::Slices });
 
 /// How well predictors separate abnormal from normal images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -212,7 +197,7 @@ impl ImageEvaluation {
             }
             let mut predictors = Vec::new();
             for name in self.order.names() {
-                for rule in IMAGE_RULES {
+                for rule in ImageRule::ALL {
                     if let Some(scores) = images.scores.remove(&(name.to_owned(), rule)) {
                         predictors.push(figure(name, rule, scores, bootstrap)?);
                     }
@@ -271,7 +256,7 @@ impl ImagesOfSubject<'_> {
         }
         self.names.add("map", name)?;
         let mut whole = inside(map.view(), self.within.view());
-        for rule in IMAGE_RULES {
+        for rule in ImageRule::ALL {
             if let Some(score) = rule.score(&mut whole) {
                 let image = [(score, self.is_abnormal)];
                 self.evaluation.add(ImageLevel::Cases, &self.patient, name, rule, &image)?;
@@ -280,15 +265,15 @@ impl ImagesOfSubject<'_> {
         if !self.has_slices {
             return Ok(());
         }
-        let mut found: [Vec<(f32, bool)>; IMAGE_RULES.len()] = Default::default();
+        let mut found: [Vec<(f32, bool)>; ImageRule::ALL.len()] = Default::default();
         for &(k, is_abnormal) in &self.slices {
             let one = ndarray::Slice::from(k..k + 1);
             let mut scores = inside(map.slice_axis(self.axis, one), self.within.slice_axis(self.axis, one));
-            for (rule, found) in IMAGE_RULES.into_iter().zip(&mut found) {
+            for (rule, found) in ImageRule::ALL.into_iter().zip(&mut found) {
                 found.extend(rule.score(&mut scores).map(|score| (score, is_abnormal)));
             }
         }
-        for (rule, images) in IMAGE_RULES.into_iter().zip(&found) {
+        for (rule, images) in ImageRule::ALL.into_iter().zip(&found) {
             self.evaluation.add(ImageLevel::Slices, &self.patient, name, rule, images)?;
         }
         Ok(())

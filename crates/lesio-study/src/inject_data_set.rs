@@ -14,7 +14,9 @@ use lesio_settings::setters;
 use crate::error::StudyError;
 use crate::folder::{check_folder, prepare_folder};
 use crate::injection::{InjectedSubject, Injection, InjectionConfig, Split, SubjectRole};
+use crate::localize::FailedCase;
 use crate::observer::{Observer, Step};
+use crate::reading::BadCases;
 use crate::workflow_error::WorkflowError;
 
 /// Name of the masks.
@@ -41,6 +43,8 @@ pub struct InjectDataSetConfig {
     pub existing: Existing,
     /// How volumes are read.
     pub reading: ReadOptions,
+    /// How to treat subjects that cannot be read or have no room for their lesions. Default: they are left out and listed.
+    pub bad_cases: BadCases,
 }
 
 impl InjectDataSetConfig {
@@ -54,6 +58,7 @@ impl InjectDataSetConfig {
             within: None,
             existing: Existing::Refuse,
             reading: ReadOptions::new(),
+            bad_cases: BadCases::LeaveOut,
         }
     }
 
@@ -69,12 +74,15 @@ setters!(InjectDataSetConfig {
     within: Option<Vec<u8>>,
     existing: Existing,
     reading: ReadOptions,
+    bad_cases: BadCases,
 });
 
 /// Summary of the written data set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct InjectedDataSet {
+    /// Cases that were left out: they cannot be read, or have no room for their lesions.
+    pub failed: Vec<FailedCase>,
     /// Cases.
     pub cases: usize,
     /// Cases with lesions.
@@ -97,9 +105,10 @@ pub struct InjectedDataSet {
 /// of the new data set.
 ///
 /// # Errors
-/// For an output folder inside the data set or without write access; for an image with the name of the masks; for
-/// invalid settings; for a subject that cannot be read or has no room for its lesions, before anything is written; and
-/// for files of earlier runs.
+/// For an output folder inside the data set or without write access; for an image with the name of the masks, and a
+/// case of several channels ([`WorkflowError::SeveralChannels`]); for invalid settings; if no case is left that gets
+/// lesions, before anything is written; and for files of earlier runs. With [`BadCases::Stop`] for the first subject that
+/// cannot be read or has no room for its lesions.
 pub fn inject_data_set(
     data: &Dataset,
     config: &InjectDataSetConfig,
@@ -112,6 +121,11 @@ pub fn inject_data_set(
     let cases = data.cases();
     if cases.iter().any(|case| image_name(config, case) == MASK) {
         return Err(WorkflowError::MaskName { name: MASK.to_owned() });
+    }
+    // The others would be neither changed nor written.
+    let mut channels = cases.iter().map(|case| (case, case.channel_names(&config.reading).len()));
+    if let Some((case, found)) = channels.find(|&(_, found)| found > 1) {
+        return Err(WorkflowError::SeveralChannels { case: case.id().to_owned(), found });
     }
     check_folder(&config.folder)?;
     let refused = |case: &Case| {
@@ -133,16 +147,36 @@ pub fn inject_data_set(
         let injection = Injection::new(injection).map_err(WorkflowError::InjectionConfig)?;
         injection.inject(nth, &volume, &tissue).map_err(refused(case))
     };
-    // Subjects with lesions are checked first: if lesions do not fit, nothing is written. Their images are made again
-    // when they are written, so one at a time is in memory.
+    // Subjects with lesions are checked first: if no lesions fit, nothing is written. Their images are made again when they
+    // are written, so one at a time is in memory.
     let ill = roles.iter().filter(|role| role.injected.is_some()).count();
     observer.begin(&Step::InjectingLesions, cases.len() + ill);
-    let (mut done, mut lesions) = (0, 0);
-    for (case, role) in cases.iter().zip(&roles) {
+    let (mut done, mut lesions, mut failed) = (0, 0, Vec::new());
+    let mut leave_out =
+        |case: &Case, error: WorkflowError, observer: &mut dyn Observer| match config.bad_cases {
+            BadCases::Stop => Err(error),
+            BadCases::LeaveOut => {
+                failed.push(FailedCase::new(case, &error, observer));
+                Ok(())
+            }
+        };
+    let mut is_left_out = vec![false; cases.len()];
+    for ((case, role), is_left_out) in cases.iter().zip(&roles).zip(&mut is_left_out) {
         let Some(nth) = role.injected else { continue };
-        lesions += inject(case, nth)?.lesions.len();
+        match inject(case, nth) {
+            Ok(own) => lesions += own.lesions.len(),
+            Err(error) => {
+                leave_out(case, error, observer)?;
+                *is_left_out = true;
+            }
+        }
         done += 1;
         observer.advance(done);
+    }
+    let with_lesions = ill - is_left_out.iter().filter(|&&own| own).count();
+    if with_lesions == 0 {
+        let what = format!("no case gets a lesion: none of {ill} can be read and has room for its lesions");
+        return Err(StudyError::Nothing { what }.into());
     }
 
     prepare_folder(&config.folder)?;
@@ -161,17 +195,24 @@ pub fn inject_data_set(
         "radius_mm",
         "voxels",
     ]);
-    for (case, role) in cases.iter().zip(&roles) {
+    for ((case, role), is_left_out) in cases.iter().zip(&roles).zip(&mut is_left_out) {
+        if *is_left_out {
+            continue;
+        }
         let (volume, mask) = match role.injected {
             Some(nth) => {
                 let own = inject(case, nth)?;
-                add_rows(&mut table, case.id(), &own)?;
+                add_rows(&mut table, case.id(), &own);
                 (own.image, own.mask)
             }
-            None => {
-                let (volume, tissue) = read(case, config)?;
-                (volume, tissue.map(|_| 0))
-            }
+            None => match read(case, config) {
+                Ok((volume, tissue)) => (volume, tissue.map(|_| 0)),
+                Err(error) => {
+                    leave_out(case, error, observer)?;
+                    *is_left_out = true;
+                    continue;
+                }
+            },
         };
         let folder = config.folder.join(case.id());
         prepare_folder(&folder)?;
@@ -188,9 +229,14 @@ pub fn inject_data_set(
     table.write(config.folder.join("lesions.csv"), config.existing)?;
     // Last: a folder with splits.csv is complete.
     splits.write(config.folder.join("splits.csv"), config.existing)?;
-    let of_split = [Split::Train, Split::Validation, Split::Test]
-        .map(|split| roles.iter().filter(|role| role.split == split).count());
-    Ok(InjectedDataSet { cases: cases.len(), with_lesions: ill, lesions, of_split })
+    let written: Vec<&SubjectRole> = roles
+        .iter()
+        .zip(&is_left_out)
+        .filter(|(_, is_left_out)| !**is_left_out)
+        .map(|(role, _)| role)
+        .collect();
+    let of_split = Split::ALL.map(|split| written.iter().filter(|role| role.split == split).count());
+    Ok(InjectedDataSet { failed, cases: written.len(), with_lesions, lesions, of_split })
 }
 
 /// The role of each case, and the number of patients. All cases of a patient have the role of the patient; those with
@@ -221,21 +267,20 @@ fn image_name(config: &InjectDataSetConfig, case: &Case) -> String {
 
 /// The image of a case and its tissue.
 fn read(case: &Case, config: &InjectDataSetConfig) -> Result<(Volume<f32>, Volume<u8>), WorkflowError> {
-    let (volume, tissue) = case.read_volume_with(&config.reading)?;
+    let (volume, tissue) = case.read_volume(&config.reading)?;
     let tissue = tissue.ok_or_else(|| WorkflowError::Without { whole: "case", part: "tissue" })?;
     Ok((volume, tissue))
 }
 
 /// Adds a row for each lesion of a subject.
-fn add_rows(table: &mut CommaTable<12>, id: &str, own: &InjectedSubject) -> Result<(), WorkflowError> {
+fn add_rows(table: &mut CommaTable<12>, id: &str, own: &InjectedSubject) {
     for (number, lesion) in own.lesions.iter().enumerate() {
         let [i, j, k] = lesion.center;
         let [x, y, z] = own.image.geometry().to_world(lesion.center);
-        let kind = serde_json::to_value(lesion.kind)?;
         table.row([
             id.into(),
             (number + 1).into(),
-            kind.as_str().unwrap_or_default().into(),
+            lesion.kind.name().into(),
             lesion.contrast.into(),
             i.into(),
             j.into(),
@@ -247,7 +292,6 @@ fn add_rows(table: &mut CommaTable<12>, id: &str, own: &InjectedSubject) -> Resu
             lesion.voxels.into(),
         ]);
     }
-    Ok(())
 }
 
 /// The labels in which lesions of a subject lie.
@@ -314,6 +358,7 @@ mod tests {
         let config = InjectDataSetConfig::new(&out, injection());
         let made = inject_data_set(&data, &config.clone().image("{case}_t1.nii.gz"), &mut ()).unwrap();
         assert_eq!((made.cases, made.with_lesions, made.of_split), (4, 2, [2, 0, 2]));
+        assert!(made.failed.is_empty());
         // Both cases of a patient are in one split, and each has its own lesion.
         let layout = Layout::cases("{case}_t1.nii.gz", Some(MASK));
         let read = Dataset::open(&out, &layout).unwrap();
@@ -322,10 +367,63 @@ mod tests {
         let listed = std::fs::read_to_string(out.join("lesions.csv")).unwrap();
         let cases: Vec<&str> = listed.lines().skip(1).map(|line| line.split(',').next().unwrap()).collect();
         assert_eq!(cases, ["b1", "b2"]);
+        for case in ["a1", "a2", "b1", "b2"] {
+            let file = |contrast: &str| out.join(case).join(format!("{case}_{contrast}.nii.gz"));
+            std::fs::copy(file("t1"), file("t2")).unwrap();
+        }
+        let images = ["{case}_t1.nii.gz", "{case}_t2.nii.gz"].map(str::to_owned).to_vec();
+        let two = Dataset::open(&out, &Layout::Cases { images, mask: Some(MASK.to_owned()) }).unwrap();
+        let again = InjectDataSetConfig::new(folder.path().join("again"), injection());
+        let refused = inject_data_set(&two, &again, &mut ()).unwrap_err();
+        assert!(
+            matches!(&refused, WorkflowError::SeveralChannels { case, found: 2 } if case == "a1"),
+            "{refused}"
+        );
         // An image would replace the mask of this case.
         std::fs::write(source.join("one.csv"), "image,mask,case\na1.nii,a1-tissue.nii,mask\n").unwrap();
         let data = Dataset::open(source.join("one.csv"), &Layout::Manifest).unwrap();
         let refused = inject_data_set(&data, &config.image("{case}.nii.gz"), &mut ());
         assert!(matches!(refused, Err(WorkflowError::MaskName { .. })));
+    }
+
+    #[test]
+    fn bad_subjects_are_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let (source, out) = (folder.path().join("source"), folder.path().join("out"));
+        let heads = BrainPhantom::new(BrainConfig::new([32, 32], Contrast::T1, 7).slices(6)).unwrap();
+        for (number, case) in ["a", "b", "c", "d"].into_iter().enumerate() {
+            let (head, own) = (heads.volume(number as u64).unwrap(), source.join(case));
+            std::fs::create_dir_all(&own).unwrap();
+            lesio_io::write_volume(own.join("image.nii.gz"), &head.image).unwrap();
+            lesio_io::write_volume(own.join("tissue.nii.gz"), &head.labels).unwrap();
+        }
+        let data = Dataset::open(&source, &Layout::cases("image.nii.gz", Some("tissue.nii.gz"))).unwrap();
+        let config = InjectDataSetConfig::new(&out, injection()).existing(Existing::Replace);
+        let inject = |config: &InjectDataSetConfig| inject_data_set(&data, config, &mut ());
+        let damage = |case: &str| std::fs::write(source.join(case).join("image.nii.gz"), "x").unwrap();
+        let lesions = || std::fs::read_to_string(out.join("lesions.csv")).unwrap();
+        let whole = inject(&config).unwrap();
+        assert_eq!((whole.failed.len(), whole.cases, whole.with_lesions), (0, 4, 2));
+        let of_others: Vec<String> =
+            lesions().lines().filter(|row| !row.starts_with("d,")).map(str::to_owned).collect();
+        // A normal one, and one with lesions.
+        damage("a");
+        let error = inject(&config.clone().bad_cases(BadCases::Stop)).unwrap_err().to_string();
+        assert!(error.contains("image.nii.gz"), "{error}");
+        damage("d");
+        let made = inject(&config).unwrap();
+        let left_out: Vec<&str> = made.failed.iter().map(|case| case.id.as_str()).collect();
+        assert_eq!((left_out, made.cases, made.with_lesions), (vec!["d", "a"], 2, 1));
+        assert_eq!(made.of_split.iter().sum::<usize>(), 2);
+        assert_eq!(
+            lesions().lines().collect::<Vec<_>>(),
+            of_others,
+            "the lesions of others are as they were"
+        );
+        let splits = std::fs::read_to_string(out.join("splits.csv")).unwrap();
+        assert_eq!(splits.lines().map(|row| &row[..2]).collect::<Vec<_>>(), ["pa", "b,", "c,"]);
+        damage("b");
+        let error = inject(&config).unwrap_err().to_string();
+        assert!(error.contains("none of 2 can be read"), "{error}");
     }
 }

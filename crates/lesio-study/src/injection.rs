@@ -2,7 +2,7 @@
 
 use lesio_image::{GridError, Volume, dilate};
 use lesio_phantom::{Lesion, LesionConfig, LesionError, LesionInjector, LesionKind, Site, background_level};
-use lesio_settings::{SettingError, in_range, setters};
+use lesio_settings::{SettingError, in_range, named, setters};
 use serde::{Deserialize, Serialize};
 
 /// Voxels that stay normal around each lesion, so that two lesions never touch.
@@ -111,7 +111,7 @@ pub enum InjectionError {
     },
 }
 
-/// The split of a subject.
+/// The split of a subject, named as in a `splits.csv`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Split {
     /// To train on: normal.
@@ -122,17 +122,7 @@ pub enum Split {
     Test,
 }
 
-impl Split {
-    /// Its name in a `splits.csv`: `train`, `val` or `test`.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Train => "train",
-            Self::Validation => "val",
-            Self::Test => "test",
-        }
-    }
-}
+named!(Split, "split", { "train" => Self::Train, "val" => Self::Validation, "test" => Self::Test });
 
 /// The role of a subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -119,16 +119,15 @@ pub use epoch_choice::{EpochChoice, LesionSlices};
 pub use error::{StudyError, TruthError};
 pub use evaluate::{
     ChosenMap, CohortMeasurements, EvaluateConfig, EvaluationResults, MeasuredCase, ModelChoices, evaluate,
-    measure_cases, merge_measurements,
+    measure_cases,
 };
 pub use evaluation::{BEYOND_FLOOR, Evaluated, EvaluatedSubject, EvaluationBuilder};
-pub use findings::{DetectionRule, Finding, Findings, FoundLesions};
+pub use findings::{DetectionRule, Finding, Findings};
 pub use folder::{FolderError, check_folder, prepare_folder};
 pub use groups::{GroupScore, GroupScores, GroupedEvaluation, GroupedSubject};
 pub use hold_out::{HOLD_OUT_EVERY, HeldOut, hold_out};
 pub use images::{
-    IMAGE_RULES, ImageEvaluation, ImageFigure, ImageFigures, ImageLevel, ImageRule, ImagesOfSubject,
-    SLICE_POSITION,
+    ImageEvaluation, ImageFigure, ImageFigures, ImageLevel, ImageRule, ImagesOfSubject, SLICE_POSITION,
 };
 pub use incomplete::{Incomplete, Missing};
 pub use inject_data_set::{InjectDataSetConfig, InjectedDataSet, inject_data_set};
@@ -146,7 +145,7 @@ pub use localization_study::{
 };
 pub use localize::{
     CaseFolders, ChannelMaps, FailedCase, FinishedCases, LocalizationReport, LocalizeConfig, LocalizedCase,
-    LocalizedCases, MappedPredictor, OutputLayout, ReportPages, WrittenMaps, localize_folder, merge_shards,
+    LocalizedCases, MappedPredictor, OutputLayout, ReportPages, WrittenMaps, localize_folder,
 };
 pub use maps::{Maps, Scene, Stage, score_each, score_subject};
 pub use measured::PredictorCurves;
@@ -169,7 +168,7 @@ pub use presentation::{
 pub use preset::Preset;
 pub use reading::{BadCases, read_subjects, readable_cases};
 pub use recalibrate::{CalibrationRate, NormalRates, RATES, Recalibration, recalibrate};
-pub use shard::{Shard, ShardRecord};
+pub use shard::{Shard, ShardRecord, ShardReport, merge_shards};
 pub use subject::{ReadCases, Subject, Subjects};
 pub use thresholds::{ThresholdChoice, Thresholds, ValidationChoice, ValidationSubject};
 pub use train_localizer::{

@@ -15,6 +15,9 @@ use crate::subject::Subject;
 /// training, and contain nothing to find.
 const LEAST_FOREGROUND: f64 = 0.02;
 
+/// Subjects that are prepared at once, for each thread: enough to keep all threads busy.
+const SUBJECTS_PER_THREAD: usize = 4;
+
 /// Fits a preprocessing on subjects.
 ///
 /// # Errors
@@ -54,12 +57,15 @@ pub fn normal_examples(
         let (case, found) = (other.id.clone(), other.describe());
         return Err(StudyError::Mixed { case, found, expected: subjects[0].describe() });
     }
-    let prepared: Vec<Vec<PreparedPlane>> =
-        subjects.par_iter().map(|subject| normal_planes(preprocessing, subject)).collect::<Result<_, _>>()?;
-    for plane in prepared.iter().flatten() {
-        let image: Vec<f32> = plane.input.iter().copied().collect();
-        let region: Vec<bool> = plane.mask.iter().copied().collect();
-        examples.push_region(&image, &region)?;
+    // Some subjects at a time: the slices of all would be in memory twice.
+    for some in subjects.chunks(SUBJECTS_PER_THREAD * rayon::current_num_threads()) {
+        let prepared: Vec<Vec<PreparedPlane>> =
+            some.par_iter().map(|subject| normal_planes(preprocessing, subject)).collect::<Result<_, _>>()?;
+        for plane in prepared.iter().flatten() {
+            let image: Vec<f32> = plane.input.iter().copied().collect();
+            let region: Vec<bool> = plane.mask.iter().copied().collect();
+            examples.push_region(&image, &region)?;
+        }
     }
     Ok(examples)
 }
@@ -98,4 +104,27 @@ fn normal_planes(
     let kept =
         planes.into_iter().zip(abnormal).filter(|(plane, abnormal)| !abnormal && has_foreground(plane));
     Ok(kept.map(|(plane, _)| plane).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use rayon::ThreadPoolBuilder;
+
+    use super::*;
+    use crate::calibrating::tests::head;
+
+    /// One thread takes the subjects four at a time, five threads all at once.
+    #[test]
+    fn examples_do_not_depend_on_how_many_subjects_are_prepared_at_once() {
+        let subjects: Vec<Subject> = (0..9).map(|number| head(number, (number == 5).then_some(6))).collect();
+        let preprocessing = fit_preprocessing(&Preprocessing::heads([32, 32]), &subjects).unwrap();
+        let of = |threads: usize| {
+            let pool = ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| normal_examples(&preprocessing, &subjects)).unwrap()
+        };
+        let (few, all) = (of(1), of(5));
+        assert!(few.len() > 4 * SUBJECTS_PER_THREAD && few == all, "{} {}", few.len(), all.len());
+        let each = subjects.chunks(1).map(|one| normal_examples(&preprocessing, one).unwrap());
+        assert_eq!(each.map(|one| one.len()).sum::<usize>(), few.len());
+    }
 }

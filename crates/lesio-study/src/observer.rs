@@ -135,6 +135,12 @@ pub enum Notice<'a> {
         /// The name of the channel of the cases.
         cases: &'a str,
     },
+    /// A file holds several channels, which have no names: they are taken as those of the model, in its order. Channels
+    /// with names are compared with those of the model, and these are not.
+    UnnamedChannels {
+        /// The names of the model's channels.
+        model: &'a [String],
+    },
     /// A localizer was not calibrated, since no normal slice was left for that: it has no thresholds and no p-values.
     NotCalibrated,
     /// All cases are scored; figures and intervals are computed now.

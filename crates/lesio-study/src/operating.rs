@@ -8,6 +8,7 @@ use lesio_metrics::{
     Bootstrap, BootstrapConfig, LesionCounts, LesionMatching, OverlapRule, Replicates, WhenEmpty,
     WhenNoSurface, dice, hd95,
 };
+use lesio_settings::named;
 use ndarray::{Array3, ArrayView3, ArrayViewMut3, Axis, Slice, Zip};
 use serde::{Deserialize, Serialize};
 
@@ -33,16 +34,10 @@ pub enum ThresholdOrigin {
 /// The fraction of normal pixels above the threshold of [`ThresholdOrigin::Calibration`].
 pub const NOMINAL_RATE: f64 = 0.001;
 
-impl ThresholdOrigin {
-    /// The name in reports.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Calibration => "calibration",
-            Self::Validation => "validation",
-        }
-    }
-}
+named!(ThresholdOrigin, "source of a threshold", {
+    "calibration" => Self::Calibration,
+    "validation" => Self::Validation,
+});
 
 /// A threshold of a predictor.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use lesio_anomaly::{Localizer, PredictorName};
 use lesio_image::{Image, Plane, Volume, order_statistics};
+use lesio_io::AffineSource;
+use lesio_io::nifti::NiftiHeader;
 use lesio_report::{HeatMap, Montage, Picture, Rgb, Scale, ScaleError};
 use ndarray::{Array2, ArrayRef3, ArrayView2, Axis};
 
@@ -70,6 +72,14 @@ pub(crate) fn chosen_slices<T: Copy + Into<u32>>(
     choose(foreground, labels, plane, count.max(1)).into_iter().collect()
 }
 
+/// Whether columns of upright slices run from the subject's left to the right, as they do in axial and coronal ones. A
+/// NIfTI header without a usable form does not say which side is left.
+pub(crate) fn left_to_right(plane: Plane, header: Option<&NiftiHeader>) -> bool {
+    let has = |header: &NiftiHeader, form| header.geometry_by(form).is_ok();
+    let forms = [AffineSource::Sform, AffineSource::Qform];
+    plane != Plane::Sagittal && header.is_none_or(|header| forms.into_iter().any(|form| has(header, form)))
+}
+
 /// The display window of a channel of a scan: from 0, or the lowest value of the foreground if that is negative, to the
 /// value that one in 200 exceeds.
 ///
@@ -97,7 +107,8 @@ pub(crate) fn scan_window(
 }
 
 /// A montage with slices in columns. Each channel and its reconstruction are rows; the last row is the map over the
-/// first channel. Brightness (by channel) and colors are the same in all slices.
+/// first channel. Brightness (by channel) and colors are the same in all slices. Letters mark both sides if columns run
+/// from the subject's left to the right.
 ///
 /// # Errors
 /// For slices whose pictures differ in size, and for no slices.
@@ -106,7 +117,9 @@ pub(crate) fn slice_montage(
     heat_map: &HeatMap,
     channels: &[(String, Scale)],
     slices: &[OverlaySlice],
+    left_to_right: bool,
 ) -> Result<Montage, PresentationError> {
+    let sided = |picture: Picture| if left_to_right { picture.with_sides("L", "R") } else { picture };
     let mut rows: Vec<(String, Vec<Picture>)> = Vec::with_capacity(2 * channels.len() + 1);
     for (place, (channel, window)) in channels.iter().enumerate() {
         let (image, expected) = match channels.len() {
@@ -118,7 +131,7 @@ pub(crate) fn slice_montage(
             for slice in slices {
                 let planes = if of == 0 { &slice.images } else { &slice.reconstructions };
                 let Some(plane) = planes.get(place) else { continue };
-                row.push(Picture::gray(plane.view(), *window)?.enlarged(enlargement(plane.nrows()))?);
+                row.push(sided(Picture::gray(plane.view(), *window)?.enlarged(enlargement(plane.nrows()))?));
             }
             rows.push((name, row));
         }
@@ -127,7 +140,7 @@ pub(crate) fn slice_montage(
     for OverlaySlice { images, map, marked, .. } in slices {
         if let (Some(image), Some((_, window))) = (images.first(), channels.first()) {
             let picture = Picture::gray(image.view(), *window)?;
-            maps.push(overlaid(picture, map.view(), heat_map, marked.as_ref())?);
+            maps.push(sided(overlaid(picture, map.view(), heat_map, marked.as_ref())?));
         }
     }
     rows.push((name.to_owned(), maps));
@@ -282,6 +295,21 @@ mod tests {
     }
 
     #[test]
+    fn sides_are_known_from_planes_and_affines() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("scan.nii.gz");
+        lesio_io::write_volume(&path, &volume(1.0_f32)).unwrap();
+        let mut header = lesio_io::nifti::read_header(&path).unwrap();
+        for (plane, known) in [(Plane::Axial, true), (Plane::Coronal, true), (Plane::Sagittal, false)] {
+            assert_eq!(left_to_right(plane, Some(&header)), known, "{plane:?}");
+            // A DICOM series has no such header, but a position.
+            assert_eq!(left_to_right(plane, None), known, "{plane:?}");
+        }
+        (header.sform_code, header.qform_code) = (0, 0);
+        assert!(!left_to_right(Plane::Axial, Some(&header)));
+    }
+
+    #[test]
     fn a_window_spares_the_brightest_and_never_is_empty() {
         let scale = window((0..1000u16).map(f32::from)).unwrap();
         assert_eq!((scale.low(), scale.high()), (0.0, 994.0));
@@ -305,8 +333,15 @@ mod tests {
             };
             let scales: Vec<_> =
                 (0..channels).map(|k| (format!("c{k}"), Scale::new(0.0, 1.0).unwrap())).collect();
-            let montage = slice_montage("pixel-l1", &heat, &scales, &vec![slice; 3]).unwrap();
-            let picture = montage.to_picture().unwrap();
+            let slices = vec![slice; 3];
+            let draw = |left_to_right| {
+                slice_montage("pixel-l1", &heat, &scales, &slices, left_to_right)
+                    .unwrap()
+                    .to_picture()
+                    .unwrap()
+            };
+            let picture = draw(false);
+            assert_ne!(picture, draw(true), "the sides are marked where they are known");
             // Three slices of 8 rows and 6 columns, six times enlarged: two rows a channel, and one of maps.
             assert!(
                 picture.width() > 3 * 6 * 6 && picture.height() > (2 * channels + 1) * 8 * 6,

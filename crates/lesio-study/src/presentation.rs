@@ -10,7 +10,7 @@ use ndarray::{Array2, Array3, ArrayRef3, ArrayView2, Axis};
 
 use crate::evaluation::BEYOND_FLOOR;
 use crate::groups::GroupScores;
-use crate::images::{IMAGE_RULES, ImageFigures, ImageLevel};
+use crate::images::{ImageFigures, ImageLevel, ImageRule};
 use crate::interval::Interval95;
 use crate::maps::{Maps, Scene};
 use crate::measured::PredictorCurves;
@@ -126,7 +126,7 @@ pub(crate) fn image_table(images: &ImageFigures) -> Result<Table, PresentationEr
              shown nothing here.",
         );
     }
-    let titles = IMAGE_RULES
+    let titles = ImageRule::ALL
         .iter()
         .flat_map(|rule| ["AUROC", "AP"].map(|figure| format!("{figure}, {}", rule.name())));
     let columns = titles.map(|title| Column::new(title).decimals(3).best(Best::Highest));
@@ -135,7 +135,7 @@ pub(crate) fn image_table(images: &ImageFigures) -> Result<Table, PresentationEr
     names.dedup();
     for name in names {
         let mut cells = vec![TableCell::from(name)];
-        for rule in IMAGE_RULES {
+        for rule in ImageRule::ALL {
             let found = images.predictors.iter().find(|row| row.predictor == name && row.rule == rule);
             cells.push(estimate(found.map(|row| row.auroc), found.and_then(|row| row.auroc_interval)));
             let precision = found.map(|row| row.average_precision);

@@ -48,8 +48,23 @@ pub fn readable_cases(
     bad: BadCases,
     observer: &mut dyn Observer,
 ) -> Result<(Vec<Case>, Vec<FailedCase>), StudyError> {
-    let check = |case: &Case| Subject::read_with(case, options).and_then(usable).map(|_| case.clone());
-    each_case(cases, what, check, bad, observer)
+    sound_cases(cases, what, options, |_| Ok(()), bad, observer)
+}
+
+/// Like [`readable_cases`], but a case for which `check` returns an error is left out, too.
+pub(crate) fn sound_cases(
+    cases: &[Case],
+    what: &str,
+    options: &ReadOptions,
+    check: impl Fn(&Subject) -> Result<(), StudyError>,
+    bad: BadCases,
+    observer: &mut dyn Observer,
+) -> Result<(Vec<Case>, Vec<FailedCase>), StudyError> {
+    let read = |case: &Case| {
+        let subject = Subject::read_with(case, options).and_then(usable)?;
+        check(&subject).map(|()| case.clone())
+    };
+    each_case(cases, what, read, bad, observer)
 }
 
 /// What `read` returns of each case, and the cases that are left out.

@@ -25,13 +25,6 @@ impl<D: Append> Collected<D> {
         Self { data: D::default(), scratch: scratch(folder) }
     }
 
-    /// Appends other data with their scores.
-    pub(crate) fn absorb(&mut self, mut other: Self) -> Result<(), MetricError> {
-        let moved = self.scratch.absorb(&mut other.scratch)?;
-        self.data.append(other.data, moved);
-        Ok(())
-    }
-
     /// Appends other data, whose scores come from a file.
     pub(crate) fn absorb_from(&mut self, data: D, scores: impl Read) -> Result<(), MetricError> {
         let moved = self.scratch.absorb_from(scores)?;

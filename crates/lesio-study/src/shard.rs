@@ -56,6 +56,11 @@ impl Shard {
         self.of
     }
 
+    /// The file name of its report, as programs write it.
+    fn report_name(self) -> String {
+        format!("report-{}-of-{}.json", self.index, self.of)
+    }
+
     /// The indices of the cases of this shard, ascending: cases are assigned in descending order of size, each to the shard that
     /// is smallest so far.
     pub(crate) fn places(self, cases: &[Case]) -> Vec<usize> {
@@ -147,22 +152,34 @@ fn truth(case: &Case) -> String {
     }
 }
 
-/// A report of one shard, or of all cases.
-pub(crate) trait ShardReport: Sized {
-    /// The shard; `None` for all cases.
-    fn shard(&mut self) -> &mut Option<ShardRecord>;
-    /// A text that changes with the models.
-    fn fingerprint(&self) -> &str;
-    /// The names of all its cases, including those that failed.
-    fn ids(&self) -> impl Iterator<Item = &str>;
-    /// Appends the cases of another report.
-    ///
-    /// # Errors
-    /// If they are stored in a file, and that fails.
-    fn absorb(&mut self, other: Self) -> Result<(), WorkflowError>;
-    /// Sorts the cases, and those that failed, by their indices.
-    fn sort_by(&mut self, place: impl Fn(&str) -> Option<usize>);
+mod sealed {
+    use super::{ShardRecord, WorkflowError};
+
+    /// How reports are merged.
+    pub trait Merged: Sized {
+        /// The shard; `None` for all cases.
+        fn shard(&mut self) -> &mut Option<ShardRecord>;
+        /// A text that changes with the models.
+        fn fingerprint(&self) -> &str;
+        /// The names of all its cases, including those that failed.
+        fn ids(&self) -> impl Iterator<Item = &str>;
+        /// Appends the cases of another report.
+        ///
+        /// # Errors
+        /// If they are stored in a file, and that fails.
+        fn absorb(&mut self, other: Self) -> Result<(), WorkflowError>;
+        /// Sorts the cases, and those that failed, by their indices.
+        fn sort_by(&mut self, place: impl Fn(&str) -> Option<usize>);
+    }
 }
+
+pub(crate) use sealed::Merged;
+
+/// A report of one shard, or of all cases: a [`LocalizationReport`](crate::LocalizationReport),
+/// [`CohortMeasurements`](crate::CohortMeasurements) or a [`GradingReport`](crate::quality::GradingReport).
+pub trait ShardReport: Merged {}
+
+impl<R: Merged> ShardReport for R {}
 
 /// Merges the reports of all shards of a data set into the report of a single run, with the cases in the order of the data
 /// set.
@@ -170,7 +187,7 @@ pub(crate) trait ShardReport: Sized {
 /// # Errors
 /// If there is no report, if a shard is missing, occurs twice or lacks cases, and if reports differ in data set, models or
 /// options.
-pub(crate) fn join_shards<R: ShardReport>(reports: impl IntoIterator<Item = R>) -> Result<R, WorkflowError> {
+pub fn merge_shards<R: ShardReport>(reports: impl IntoIterator<Item = R>) -> Result<R, WorkflowError> {
     let refused = |why: String| WorkflowError::Merge { why };
     let mut joined: Option<(R, ShardRecord)> = None;
     let (mut seen, mut places) = (BTreeSet::new(), BTreeMap::new());
@@ -178,22 +195,32 @@ pub(crate) fn join_shards<R: ShardReport>(reports: impl IntoIterator<Item = R>) 
         let record =
             report.shard().take().ok_or_else(|| refused("a report is not that of a shard".to_owned()))?;
         if let Some((whole, first)) = &joined {
+            let (one, other) = (first.shard, record.shard);
+            let counts = match [first.all.0, record.all.0] {
+                [count, same] if count == same => format!("{count} cases each"),
+                [count, another] => format!("{count} cases and {another} cases"),
+            };
+            let data = format!("different data sets (images, masks, or how masks are matched), {counts}");
             for (differ, what) in [
-                (first.shard.of() != record.shard.of(), "different numbers of shards"),
-                (first.all != record.all, "different data sets (images, masks, or how masks are matched)"),
+                (one.of() != other.of(), "different numbers of shards"),
+                (first.all != record.all, data.as_str()),
                 (whole.fingerprint() != report.fingerprint(), "different models"),
                 (first.options != record.options, "different options"),
             ] {
                 if differ {
-                    return Err(refused(format!("shards {} and {} have {what}", first.shard, record.shard)));
+                    let [file, another] = [one, other].map(Shard::report_name);
+                    return Err(refused(format!(
+                        "shards {one} and {other} have {what}; see {file} and {another}"
+                    )));
                 }
             }
         }
         if !seen.insert(record.shard.index()) {
             return Err(refused(format!("shard {} occurs twice", record.shard)));
         }
+        // The first shard of an evaluation also lists the validation cases that could not be used.
         let ids: BTreeSet<&str> = report.ids().collect();
-        if !ids.iter().copied().eq(record.places.keys().map(String::as_str)) {
+        if !record.places.keys().all(|id| ids.contains(id.as_str())) {
             return Err(refused(format!("shard {} lacks some of its cases", record.shard)));
         }
         for (id, &place) in &record.places {

@@ -48,7 +48,7 @@ impl Subject {
     /// needs more, see [`Subject::working_bytes`].
     pub fn read_with(case: &Case, options: &ReadOptions) -> Result<Self, StudyError> {
         let failed = |source| StudyError::Read { case: case.id().to_owned(), source };
-        let (scan, truth) = case.read_scan_with(options).map_err(failed)?;
+        let (scan, truth) = case.read_scan(options).map_err(failed)?;
         let kind = case.kind().map(str::to_owned);
         let subject =
             Self { id: case.id().to_owned(), patient: case.patient().to_owned(), kind, scan, truth };

@@ -26,12 +26,6 @@ pub struct ThresholdChoice {
     scratch: Scratch,
 }
 
-impl Default for ThresholdChoice {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 /// The selection on validation data.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
@@ -46,16 +40,11 @@ pub struct ValidationChoice {
 }
 
 impl ThresholdChoice {
-    /// An empty builder, which stores scores in the system's folder for temporary files.
+    /// An empty builder, which stores scores in the given folder, or in the system's folder for temporary files; no file
+    /// remains there.
     #[must_use]
-    pub fn new() -> Self {
-        Self { pixels: BTreeMap::new(), subjects: 0, scratch: scratch(None) }
-    }
-
-    /// An empty builder, which stores scores in the given folder; no file remains there.
-    #[must_use]
-    pub fn in_folder(folder: &Path) -> Self {
-        Self { pixels: BTreeMap::new(), subjects: 0, scratch: scratch(Some(folder)) }
+    pub fn new(folder: Option<&Path>) -> Self {
+        Self { pixels: BTreeMap::new(), subjects: 0, scratch: scratch(folder) }
     }
 
     /// Adds the slices with lesions of a validation subject.

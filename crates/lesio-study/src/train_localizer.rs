@@ -246,6 +246,12 @@ impl<'a> PreparedTraining<'a> {
         &self.held_out
     }
 
+    /// The numbers of cases and of normal slices.
+    #[must_use]
+    pub fn data(&self) -> &TrainingData {
+        &self.data
+    }
+
     /// Trains a model for this length and calibrates it.
     ///
     /// # Errors

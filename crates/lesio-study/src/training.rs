@@ -25,7 +25,7 @@ use crate::error::StudyError;
 /// A kind of model that can be trained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ModelKind {
-    /// A variational autoencoder, which supports every predictor.
+    /// A variational autoencoder, which supports every predictor but that of segmenters.
     Vae,
     /// A denoiser, which supports predictors that compare pixels.
     Denoiser,

@@ -1,10 +1,8 @@
 //! The verdict on a case: the highest score of its map, compared with normal subjects.
 
-use std::fmt;
-
 use lesio_anomaly::{CalibrationDoubt, Incomparable, Judgment, NormalScores};
 use lesio_image::Volume;
-use lesio_settings::{SettingError, in_range};
+use lesio_settings::{SettingError, in_range, named};
 use ndarray::Zip;
 use serde::{Deserialize, Serialize};
 
@@ -22,23 +20,11 @@ pub enum Verdict {
     Normal,
 }
 
-impl Verdict {
-    /// The name in tables and reports.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Abnormal => "abnormal",
-            Self::CannotTell => "cannot tell",
-            Self::Normal => "normal",
-        }
-    }
-}
-
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
+named!(Verdict, "verdict", {
+    "abnormal" => Self::Abnormal,
+    "cannot tell" => Self::CannotTell,
+    "normal" => Self::Normal,
+});
 
 /// A verdict with its basis.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -65,8 +51,9 @@ impl CaseVerdict {
     /// Judges the score of a case.
     ///
     /// The case is undecided without a score, without normal scores of the predictor, if the case scores higher than
-    /// all normal subjects and they are too few for the level, and if the resolution of the case or its extent through the
-    /// slices differs from that of the calibration.
+    /// all normal subjects and they are too few for the level, and with a doubt about the calibration: of the resolution,
+    /// the extent or the foreground of the case, of its values, and of its kind (volume or picture). If even the smallest
+    /// p-value of the calibration is above the level, a normal case has no p-value and no threshold either.
     ///
     /// # Errors
     /// [`SettingError`] for a level outside 0 to 1.

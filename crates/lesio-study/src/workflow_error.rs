@@ -170,6 +170,14 @@ pub enum WorkflowError {
     /// No predictor can be selected, since no validation case has a lesion.
     #[error("the selection of a predictor needs lesions, and the validation split has none")]
     NoLesionsToChooseBy,
+    /// A case of several channels: lesions are injected into images of one.
+    #[error("case {case} has {found} channels: lesions are injected into images of one channel")]
+    SeveralChannels {
+        /// The case.
+        case: String,
+        /// Number of its channels.
+        found: usize,
+    },
     /// The images have the name of the masks that are written.
     #[error("the image cannot have the name {name} of the masks")]
     MaskName {
@@ -193,9 +201,11 @@ pub enum WorkflowError {
         cause: serde_json::Error,
     },
     /// A cell of a study was made with another budget.
-    #[error("{} was made with another effort; choose another folder, or remove it", .path.display())]
+    #[error("{} was made with another budget: {difference}; choose another folder, or remove it", .path.display())]
     OtherBudget {
         /// The file.
         path: PathBuf,
+        /// The settings that differ, with the value in the file and the expected one.
+        difference: String,
     },
 }

@@ -13,8 +13,9 @@ use lesio_io::atomic::Existing;
 use lesio_io::dataset::{Dataset, Layout};
 use lesio_io::write_png;
 use lesio_study::{
-    CaseFolders, FinishedCases, LocalizationReport, LocalizeConfig, LocalizedCase, Observer, ReportPages,
-    Shard, Subject, Verdict, WorkflowError, WrittenMaps, calibrate, localize_folder, merge_shards,
+    CaseFolders, FinishedCases, LocalizationReport, LocalizeConfig, LocalizedCase, Observer, OutputLayout,
+    ReportPages, Shard, Subject, Verdict, WorkflowError, WrittenMaps, calibrate, localize_folder,
+    merge_shards,
 };
 use lesio_vae::{Vae, VaeConfig};
 use ndarray::Array3;
@@ -181,12 +182,26 @@ fn a_run_goes_on_where_it_was() {
     let roomy = again.clone().reading(ReadOptions::new().max_bytes(1 << 40));
     localize_folder(&localizer, &data, &roomy, &mut ()).unwrap();
     assert!(is_kept(0));
-    // A kept case states where its image lies now.
+    // Images that cannot be read, as on a share that is not mounted, cost no record.
     let moved = folder.path().join("moved");
     fs::rename(folder.path().join("data"), &moved).unwrap();
+    let unmounted = localize_folder(&localizer, &data, &again, &mut ()).unwrap();
+    assert_eq!((unmounted.cases.len(), unmounted.failed.len()), (0, 9));
+    assert!(out.join("tile0/case.json").is_file() && out.join("tile0/intensity.tiff").is_file());
+    // A kept case states where its image lies now.
     let data = Dataset::open(&moved, &Layout::Images).unwrap().without_masks();
     let report = localize_folder(&localizer, &data, &again, &mut ()).unwrap();
     assert!(is_kept(0) && case(&report, 0).input == [moved.join("tile0.png")], "{:?}", case(&report, 0));
+    // And where its results lie: their folder may have another name, or be called otherwise.
+    let elsewhere = folder.path().join("elsewhere");
+    fs::rename(&out, &elsewhere).unwrap();
+    let there = config(&elsewhere).existing(Existing::Replace).finished(FinishedCases::Keep);
+    let report = localize_folder(&localizer, &data, &there, &mut ()).unwrap();
+    let kept = &case(&report, 0).predictors[0];
+    assert_eq!(kept.overlay, elsewhere.join("tile0/intensity.png"));
+    assert_eq!(kept.map, Some(elsewhere.join("tile0/intensity.tiff")));
+    assert_eq!(kept.overlay.metadata().unwrap().modified().unwrap(), long_ago);
+    fs::rename(&elsewhere, &out).unwrap();
     localize_folder(&localizer, &data, &again.clone().level(0.1), &mut ()).unwrap();
     assert!(!is_kept(0));
     // A run with other options that was stopped within a case has left a mixture, which no record vouches for.
@@ -240,6 +255,39 @@ fn results_that_are_not_replaced_keep_their_records() {
     }
 }
 
+/// The program writes the report after all cases. One that is killed before leaves no earlier report.
+#[test]
+fn the_report_of_an_earlier_run_is_removed_before_the_first_case() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = write_tiles(&folder.path().join("data"));
+    let (localizer, out) = (localizer(), folder.path().join("maps"));
+    fs::create_dir(&out).unwrap();
+    let names = [
+        "report.json",
+        "cases.csv",
+        "lesions.csv",
+        "report.html",
+        "report-1-of-2.json",
+        "report-2-of-2.json",
+        "run.toml",
+    ];
+    let exist = || names.map(|name| out.join(name).exists());
+    names.into_iter().for_each(|name| fs::write(out.join(name), "of an earlier run").unwrap());
+    let replace = config(&out).existing(Existing::Replace);
+    // But not before all checks, such as that of names of BIDS.
+    let bids = replace.clone().layout(OutputLayout::Bids);
+    assert!(matches!(localize_folder(&localizer, &data, &bids, &mut ()), Err(WorkflowError::NotBids { .. })));
+    let refused = localize_folder(&localizer, &data, &config(&out), &mut ());
+    assert!(matches!(refused, Err(WorkflowError::Exists { .. })));
+    assert_eq!(exist(), [true; 7]);
+    // A shard replaces its own report alone, and a run of all cases what it writes.
+    let shard = replace.clone().shard(Some(Shard::new(1, 2).unwrap()));
+    localize_folder(&localizer, &data, &shard, &mut ()).unwrap();
+    assert_eq!(exist(), [true, true, true, true, false, true, true]);
+    localize_folder(&localizer, &data, &replace, &mut ()).unwrap();
+    assert_eq!(exist(), [false, false, false, false, false, true, true]);
+}
+
 #[test]
 fn pages_are_the_same_from_shares_and_hold_what_was_found() {
     let folder = tempfile::tempdir().unwrap();
@@ -260,6 +308,8 @@ fn pages_are_the_same_from_shares_and_hold_what_was_found() {
         assert!(page.contains(text), "{text}");
     }
     assert!(case_page.contains("href=\"../report.html\""));
+    // A picture has no side of a subject.
+    assert!(case_page.contains("\"left_to_right\":false"));
     assert!(whole.write_page(&out, Existing::Refuse).is_err());
 
     let shards: Vec<LocalizationReport> = [2, 1]
@@ -326,6 +376,13 @@ fn shards_merged_are_the_whole() {
     fs::write(out.join("cases.csv"), "mine").unwrap();
     let again = localize_folder(&localizer, &data, &config(&out), &mut ());
     assert!(matches!(again, Err(WorkflowError::Exists { path }) if path.ends_with("cases.csv")));
+    // Another data set, with both numbers of cases and the names of both reports.
+    let mut other = copies(&shards);
+    other[1].shard.as_mut().unwrap().all.0 = 8;
+    let told = refused(other);
+    let files = [2, 3].map(|index| LocalizationReport::file_name(Some(Shard::new(index, 3).unwrap())));
+    let expected = ["different data sets", "9 cases and 8 cases", files[0].as_str(), files[1].as_str()];
+    assert!(expected.iter().all(|part| told.contains(part)), "{told}");
     let mut other = copies(&shards);
     other[1].fingerprint = "another".to_owned();
     assert!(refused(other).contains("different models"));

@@ -13,7 +13,7 @@ use lesio_metrics::BootstrapConfig;
 use lesio_phantom::{BrainConfig, BrainPhantom, Contrast};
 use lesio_study::{
     BadCases, CohortMeasurements, EvaluateConfig, FinishedCases, LesionGroups, ModelChoices, NOMINAL_RATE,
-    Shard, Subject, ThresholdOrigin, WorkflowError, calibrate, evaluate, measure_cases,
+    Shard, Subject, ThresholdOrigin, WorkflowError, calibrate, evaluate, measure_cases, merge_shards,
 };
 use lesio_vae::{Latent, Vae, VaeConfig};
 use ndarray::Array3;
@@ -230,6 +230,55 @@ fn only_lesions_choose() {
     assert_eq!(with.chosen, without.chosen);
     assert!(with.chosen.is_some());
     assert_eq!(with.at_thresholds, without.at_thresholds);
+}
+
+/// As test cases, unless the evaluation is to stop there.
+#[test]
+fn validation_cases_that_cannot_be_used_are_left_out_and_listed_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    for (case, number) in [("t0", 1), ("t1", 2), ("v0", 3), ("v1", 4), ("v3", 6)] {
+        write(&data, case, number, true);
+    }
+    fs::write(data.join("v1/image.nii.gz"), "no volume").unwrap();
+    write_constant(&data, "v2");
+    // A mask of another size than its image.
+    let cut = Volume::new(Array3::from_elem((32, 32, 3), 1_u8), *head(6).geometry());
+    fs::remove_file(data.join("v3/mask.nii.gz")).unwrap();
+    write_volume(data.join("v3/mask.nii.gz"), &cut).unwrap();
+    let data = open(&data, Matching::Place);
+    let (test, validation) = (cases(&data, "t"), cases(&data, "v"));
+    let model = localizer(1, &[INTENSITY, L1]);
+    let of = |validation: &[Case], config: &EvaluateConfig| {
+        let models = [("vae".to_owned(), model.clone())];
+        measure_cases(models, &test, validation, config, &mut ())
+    };
+    let own = config().records(folder.path().join("scores"));
+    let whole = of(&validation, &own).unwrap();
+    let names = |found: &CohortMeasurements| -> Vec<String> {
+        found.failed().into_iter().map(|case| case.id).collect()
+    };
+    assert_eq!(names(&whole), ["v1", "v2", "v3"]);
+    let results = whole.results(&mut ()).unwrap();
+    assert_eq!((results.cases, results.left_out(), results.failed.len()), (2, 3, 3));
+    assert!(results.chosen.is_some());
+    let only = of(&validation[..1], &own).unwrap();
+    assert_eq!(only.results(&mut ()).unwrap().at_thresholds, results.at_thresholds);
+    // Every shard leaves them out; together they list them once.
+    let shards = [1, 2].map(|index| {
+        let shard = own.clone().shard(Some(Shard::new(index, 2).unwrap()));
+        of(&validation, &shard).unwrap()
+    });
+    let merged = merge_shards(shards).unwrap();
+    assert_eq!(merged.failed(), whole.failed());
+    assert_eq!(merged.results(&mut ()).unwrap().at_thresholds, results.at_thresholds);
+
+    for bad in &validation[1..] {
+        let both = [validation[0].clone(), bad.clone()];
+        let strict = of(&both, &own.clone().bad_cases(BadCases::Stop));
+        assert!(matches!(strict, Err(WorkflowError::Study(_))), "{}: {strict:?}", bad.id());
+    }
+    assert!(of(&validation[1..], &own).is_err(), "none is left to choose by");
 }
 
 #[test]

@@ -15,9 +15,9 @@ use lesio_phantom::{BrainConfig, BrainPhantom, Contrast};
 use lesio_report::Scope;
 use lesio_study::{
     BadCases, EvaluateConfig, ImageLevel, InjectDataSetConfig, InjectionConfig, LocalizeConfig,
-    LocalizerTraining, ModelChoices, ModelKind, ModelTraining, Notice, Observer, Preset, SLICE_POSITION,
-    Step, StudyError, Subject, TrainOptions, WorkflowError, evaluate, explain, inject_data_set, inspect,
-    localize_folder, predictor_choice, read_subjects, train_localizer,
+    LocalizerTraining, ModelChoices, ModelKind, ModelTraining, Notice, Observer, Preset, ReportPages,
+    SLICE_POSITION, Step, StudyError, Subject, TrainOptions, WorkflowError, evaluate, explain,
+    inject_data_set, inspect, localize_folder, predictor_choice, read_subjects, train_localizer,
 };
 use lesio_vae::{
     AnomalyContent, ContentInput, DenoiserConfig, DenoiserTraining, Latent, SyntheticAnomalies,
@@ -91,7 +91,8 @@ fn from_normal_heads_to_lesions_found() {
     let models = || [("vae".to_owned(), trained.localizer.clone())];
     let mut heard = Heard::default();
     let found = evaluate(models(), &split("test"), &split("val"), &config, &mut heard).unwrap();
-    assert_eq!(heard.0, ["learning weights 1", "selecting on the validation split 1", "scoring 2"]);
+    let reading = "reading the validation split 1";
+    assert_eq!(heard.0, [reading, "learning weights 1", "selecting on the validation split 1", "scoring 2"]);
     assert_eq!((found.cases, found.patients, found.best.len()), (2, 2, 1));
     let report = found.report().unwrap();
     assert_eq!(report.scopes[0].scope, Scope::LesionSlices);
@@ -99,13 +100,18 @@ fn from_normal_heads_to_lesions_found() {
     assert_eq!(rows[..3], ["intensity", "pixel-l1", "pixel-positive"]);
     assert_eq!(rows[3..].len(), 6, "four ensembles and two that validation taught: {rows:?}");
     // Two scopes, the slices (every test case has a lesion), and the thresholds that ship.
-    assert_eq!(found.tables().unwrap().len(), 4);
+    let titles: Vec<String> = found.tables().unwrap().into_iter().map(|(title, _)| title).collect();
+    assert_eq!(titles.len(), 4);
+    assert!(titles[0].starts_with("Slices with lesions (prevalence 0."), "{titles:?}");
+    assert!(titles[1].starts_with("All slices (prevalence 0."), "{titles:?}");
+    assert_eq!(titles[2..], ["Whole images: slices", "At the thresholds that ship"]);
     assert!(found.at_thresholds.iter().all(|own| own.false_positive_rate.is_some()));
     let images = &found.images[0];
     assert_eq!((found.images.len(), images.level), (1, ImageLevel::Slices));
     assert_eq!(images.predictors[0].predictor, SLICE_POSITION);
     let page = found.page("lead").unwrap().to_html();
     assert!(page.contains("Slices") && page.contains("best, AP") && page.contains("worst, AP"));
+    assert!(page.contains("the left of a picture is the left of the subject"));
     // Training cases have no lesion to choose by.
     let none = evaluate(models(), &split("test"), &split("train")[..1], &config, &mut ());
     assert!(matches!(
@@ -115,7 +121,7 @@ fn from_normal_heads_to_lesions_found() {
 
     let out = folder.path().join("maps");
     let test = data.select("test").unwrap().without_masks();
-    let config = LocalizeConfig::new(&out).predictors(names);
+    let config = LocalizeConfig::new(&out).predictors(names).pages(ReportPages::Full);
     let mut heard = Heard::default();
     let report = localize_folder(&trained.localizer, &test, &config, &mut heard).unwrap();
     assert_eq!(heard.0, ["localizing 2", "s4 mapped", "s9 mapped"]);
@@ -129,6 +135,9 @@ fn from_normal_heads_to_lesions_found() {
             assert_eq!(inspect(files[0], &Default::default()).unwrap().to_json()["shape"][2], 6);
         }
         assert!(!case.to_markdown(&case.id).unwrap().is_empty());
+        // The files have affines, and the slices are axial.
+        let page = std::fs::read_to_string(case.page.as_ref().unwrap()).unwrap();
+        assert!(page.contains("\"left_to_right\":true"));
     }
     assert!(report.failed.is_empty());
     // A second run replaces nothing: each case fails by its own.

@@ -44,8 +44,8 @@ pub struct EvaluateConfig {
     /// The largest number of cases that the report shows: for each kind of defect, or for all cases if there are no kinds,
     /// the best, the median and the worst case by the chosen or leading map. Default 18.
     pub pictures: usize,
-    /// What to do with a test case that cannot be read, or whose truth has another position in space than its image.
-    /// Default: leave it out and list it. Validation cases must all be readable, because they make choices.
+    /// What to do with a test or validation case that cannot be read or scored, or whose truth has another position in
+    /// space than its image. Default: leave it out and list it.
     pub bad_cases: BadCases,
     /// How to read the files of cases.
     pub reading: ReadOptions,

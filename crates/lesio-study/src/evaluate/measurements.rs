@@ -24,12 +24,12 @@ use crate::model_set::LearnedEnsemble;
 use crate::observer::{Notice, Observer};
 use crate::operating::OperatingEvaluation;
 use crate::presentation::leading;
-use crate::shard::{Shard, ShardRecord, ShardReport, join_shards};
+use crate::shard::{Merged, Shard, ShardRecord};
 use crate::thresholds::Thresholds;
 use crate::workflow_error::WorkflowError;
 
 /// The measurements of the test cases of an evaluation, or of one shard of them. [`CohortMeasurements::results`] computes the
-/// figures. [`merge_measurements`] merges the shards of several machines before that.
+/// figures. [`merge_shards`](crate::merge_shards) merges the shards of several machines before that.
 ///
 /// The measurements of each case are in a file in the folder of records
 /// ([`EvaluateConfig::records`](crate::EvaluateConfig::records)). `results` reads these files.
@@ -46,7 +46,8 @@ pub struct CohortMeasurements {
     pub about: Extra,
     /// The test cases that could be read.
     pub cases: Vec<MeasuredCase>,
-    /// The test cases that could not be read, or whose truth has another position in space than the image.
+    /// The test cases that could not be read, or whose truth has another position in space than the image, after the
+    /// validation cases that could not be used. Of several shards, the first lists these validation cases.
     pub unread: Vec<FailedCase>,
     /// Seconds per slice of each map, measured on the first case.
     pub(super) seconds: BTreeMap<String, f64>,
@@ -171,8 +172,8 @@ impl CohortMeasurements {
     pub fn results(&self, observer: &mut dyn Observer) -> Result<EvaluationResults, WorkflowError> {
         observer.notice(&Notice::ComputingFigures);
         let (folder, frame) = (self.scratch.as_deref(), &self.frame);
-        let mut grouped = folder.map_or_else(GroupedEvaluation::new, GroupedEvaluation::in_folder);
-        let mut evaluation = folder.map_or_else(EvaluationBuilder::new, EvaluationBuilder::in_folder);
+        let mut grouped = GroupedEvaluation::new(folder);
+        let mut evaluation = EvaluationBuilder::new(folder);
         let (mut images, mut operating) = (ImageEvaluation::new(), OperatingEvaluation::new());
         let mut precisions = CasePrecisions::default();
         for unread in &self.unread {
@@ -224,11 +225,15 @@ impl CohortMeasurements {
     }
 
     /// Removes the records of all cases, and their folder if it is empty then. After that, the figures cannot be computed
-    /// again.
+    /// again. If cases were left out ([`CohortMeasurements::failed`]), all records stay: once these cases are mended, the
+    /// others need not be measured again.
     ///
     /// # Errors
     /// If a file cannot be removed.
     pub fn remove_records(self) -> Result<(), WorkflowError> {
+        if !self.failed().is_empty() {
+            return Ok(());
+        }
         let mut folders = BTreeSet::new();
         for case in &self.cases {
             let path = case.path();
@@ -285,17 +290,7 @@ impl MeasuredCase {
 /// Largest size of a shard's report in bytes: about ten million cases.
 const LARGEST: u64 = 1 << 32;
 
-/// Merges the measurements of all shards of a data set.
-///
-/// # Errors
-/// If there is no shard, if one is missing or occurs twice, and if shards differ in data set, models or options.
-pub fn merge_measurements(
-    shards: impl IntoIterator<Item = CohortMeasurements>,
-) -> Result<CohortMeasurements, WorkflowError> {
-    join_shards(shards)
-}
-
-impl ShardReport for CohortMeasurements {
+impl Merged for CohortMeasurements {
     fn shard(&mut self) -> &mut Option<ShardRecord> {
         &mut self.shard
     }

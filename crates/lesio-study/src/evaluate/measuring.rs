@@ -68,8 +68,8 @@ impl Measuring<'_> {
         };
         let folder = self.config.scratch.as_deref();
         let mut found = Measurement {
-            evaluation: folder.map_or_else(EvaluationBuilder::new, EvaluationBuilder::in_folder),
-            grouped: folder.map_or_else(GroupedEvaluation::new, GroupedEvaluation::in_folder),
+            evaluation: EvaluationBuilder::new(folder),
+            grouped: GroupedEvaluation::new(folder),
             images: ImageEvaluation::new(),
             operating: OperatingEvaluation::new(),
             precisions: BTreeMap::new(),

@@ -10,6 +10,6 @@ mod run;
 mod work;
 
 pub use config::{EvaluateConfig, ModelChoices};
-pub use measurements::{CohortMeasurements, MeasuredCase, merge_measurements};
+pub use measurements::{CohortMeasurements, MeasuredCase};
 pub use results::{ChosenMap, EvaluationResults};
 pub use run::{evaluate, measure_cases};

@@ -23,13 +23,17 @@ use crate::presentation::{
 };
 use crate::workflow_error::WorkflowError;
 
+/// Titles of tables.
+const BY_GROUP: &str = "By kind of lesion";
+const AT_THRESHOLDS: &str = "At the thresholds that ship";
+
 /// What an evaluation of models found.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct EvaluationResults {
     /// Test cases that could be read.
     pub cases: usize,
-    /// Those that could not be, or whose truth is elsewhere.
+    /// Those that could not be, or whose truth is elsewhere, after the validation cases that could not be used.
     pub failed: Vec<FailedCase>,
     /// Test patients.
     pub patients: usize,
@@ -64,7 +68,7 @@ pub struct EvaluationResults {
 }
 
 impl EvaluationResults {
-    /// The number of test cases that could not be read or scored and are left out.
+    /// The number of test and validation cases that could not be read or scored and are left out.
     #[must_use]
     pub fn left_out(&self) -> usize {
         self.evaluated.incomplete.iter().filter(|one| one.missing == Missing::Scores).count()
@@ -166,17 +170,30 @@ impl EvaluationResults {
         self.operating.case_table(&self.further)
     }
 
-    /// The tables: one of each scope, and one by group of lesions where there are groups, and one of whole images
-    /// where some are normal and some are not, and one of figures at the thresholds that ship.
+    /// The tables with their titles: one of each scope, and one by group of lesions where there are groups, and one of
+    /// whole images where some are normal and some are not, and one of figures at the thresholds that ship.
     ///
     /// # Errors
     /// None in practice; the tables check their own rows.
-    pub fn tables(&self) -> Result<Vec<Table>, WorkflowError> {
-        let scopes = self.evaluated.scopes.iter().map(scope_table);
-        let groups = (!self.groups.is_empty()).then(|| group_table(&self.groups));
-        let images = self.images.iter().map(image_table);
-        let at_thresholds = (!self.at_thresholds.is_empty()).then(|| operating_table(&self.at_thresholds));
-        Ok(scopes.chain(groups).chain(images).chain(at_thresholds).collect::<Result<_, _>>()?)
+    pub fn tables(&self) -> Result<Vec<(String, Table)>, WorkflowError> {
+        let mut tables = Vec::new();
+        for scope in &self.evaluated.scopes {
+            let mut title = self.heading(scope.scope);
+            if let Some(prevalence) = scope.prevalence {
+                title.push_str(&format!(" (prevalence {prevalence:.3})"));
+            }
+            tables.push((title, scope_table(scope)?));
+        }
+        if !self.groups.is_empty() {
+            tables.push((BY_GROUP.to_owned(), group_table(&self.groups)?));
+        }
+        for images in &self.images {
+            tables.push((heading_of_images(images), image_table(images)?));
+        }
+        if !self.at_thresholds.is_empty() {
+            tables.push((AT_THRESHOLDS.to_owned(), operating_table(&self.at_thresholds)?));
+        }
+        Ok(tables)
     }
 
     /// A page with the tables, the curves of the best predictors and slices of the first cases.
@@ -199,13 +216,13 @@ impl EvaluationResults {
             }
         }
         if !self.groups.is_empty() {
-            page = page.section("By kind of lesion").table(group_table(&self.groups)?);
+            page = page.section(BY_GROUP).table(group_table(&self.groups)?);
         }
         if !self.at_thresholds.is_empty() {
-            page = page.section("At the thresholds that ship").table(operating_table(&self.at_thresholds)?);
+            page = page.section(AT_THRESHOLDS).table(operating_table(&self.at_thresholds)?);
         }
         for images in &self.images {
-            page = page.section(format!("Whole images: {}", images.level.name())).table(image_table(images)?);
+            page = page.section(heading_of_images(images)).table(image_table(images)?);
         }
         if self.slices.is_empty() {
             return Ok(page);
@@ -216,16 +233,20 @@ impl EvaluationResults {
         let rows: Vec<Shown> = self.slices.iter().map(|row| row.picked(&places)).collect();
         let scales: Vec<Scale> = places.iter().map(|&place| self.maps[place].1).collect();
         let figure = montage(&shown, &scales, &rows)?;
-        let (heading, shown) = match self.content {
-            CohortContent::Pictures => ("Images", "The images"),
-            _ => ("Slices", "The slice with most lesion pixels of the cases"),
+        let (heading, shown, sides) = match self.content {
+            CohortContent::Pictures => ("Images", "The images", ""),
+            _ => (
+                "Slices",
+                "The slice with most lesion pixels of the cases",
+                " In axial and coronal slices, the left of a picture is the left of the subject.",
+            ),
         };
         Ok(page.section(heading).montage(
             &figure,
             format!(
                 "{shown} that the chosen or the leading map finds best, in the middle and worst, of each kind of defect \
                  if the data set states kinds. Each predictor has one scale for all: from the median of held-out normal \
-                 pixels (dark) to the score that one in ten thousand of them exceeds, if the model was calibrated."
+                 pixels (dark) to the score that one in ten thousand of them exceeds, if the model was calibrated.{sides}"
             ),
         )?)
     }
@@ -240,4 +261,8 @@ impl EvaluationResults {
             _ => format!("All {all}"),
         }
     }
+}
+
+fn heading_of_images(images: &ImageFigures) -> String {
+    format!("Whole images: {}", images.level.name())
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use lesio_anomaly::{ChosenPredictor, Localizer, PredictorName};
+use lesio_image::PreprocessError;
 use lesio_io::dataset::Case;
 use lesio_report::CohortContent;
 
@@ -23,6 +24,7 @@ use crate::localize::FailedCase;
 use crate::maps::{Stage, score_subject};
 use crate::model_set::{LearnedEnsemble, ModelSet};
 use crate::observer::{Notice, Observer, Step};
+use crate::reading::sound_cases;
 use crate::shard::ShardRecord;
 use crate::subject::{ReadCases, Subject, Subjects};
 use crate::thresholds::{ThresholdChoice, ValidationChoice};
@@ -34,13 +36,16 @@ use crate::workflow_error::WorkflowError;
 /// `localizers` are named by what to call them. `validation` cases, which may be none, calibrate predictors that their
 /// model was not calibrated for, teach the weights of ensembles, and choose thresholds and the best predictor. The
 /// calibration that a model has stays as it is. Cases are read one at a time, or as many as there are workers, whenever
-/// they are needed. A test case whose image cannot be scored (empty, constant, not finite) is listed and left out.
+/// they are needed. A case that cannot be read, whose truth does not fit its image, or whose image cannot be scored
+/// (empty, constant, not finite) is listed and left out, unless [`EvaluateConfig::bad_cases`] stops the evaluation
+/// there. The same holds for validation cases, which are checked first.
 ///
 /// # Errors
 /// A predictor that no localizer offers; patients with validation and with test cases
 /// ([`StudyError::SharedPatients`](crate::StudyError::SharedPatients)); a test case without a truth
-/// ([`WorkflowError::NoMask`]); cases that cannot be read or scored; an ensemble of fewer than two predictors, or of
-/// one that is not calibrated; two localizers or predictors of one name; and those of [`ModelChoices::Best`].
+/// ([`WorkflowError::NoMask`]); the only case if it cannot be read, or validation cases of which none can be used; an
+/// ensemble of fewer than two predictors, or of one that is not calibrated; two localizers or predictors of one name;
+/// and those of [`ModelChoices::Best`].
 pub fn evaluate(
     localizers: impl IntoIterator<Item = (String, Localizer)>,
     test: &[Case],
@@ -72,7 +77,8 @@ pub fn measure_cases(
         .collect();
     let [own, others] = [validation, test].map(|cases| cases.iter().map(Case::patient));
     require_apart(("validation", own), ("test", others))?;
-    let validation = ReadCases::new(validation, &config.reading);
+    let (validation, unusable) = validation_cases(&localizers, validation, config, observer)?;
+    let validation = ReadCases::new(&validation, &config.reading);
     let mut models = model_set(localizers, test, &validation, config, observer)?;
     let mut learned = Vec::new();
     if !config.ensemble.is_empty() {
@@ -134,8 +140,37 @@ pub fn measure_cases(
         },
     )?;
     observer.end();
-    (measured.cases, measured.unread) = (done.into_values().collect(), failed.into_values().collect());
+    measured.cases = done.into_values().collect();
+    // All shards check the validation cases; the first lists them for all.
+    let lists = config.shard.is_none_or(|shard| shard.index() == 1);
+    measured.unread = unusable.into_iter().filter(|_| lists).chain(failed.into_values()).collect();
     Ok(measured)
+}
+
+/// The validation cases that can be used: those that can be read, whose truth fits the image, and whose image can be
+/// scored. Also returns those that are left out.
+fn validation_cases(
+    localizers: &[(String, Localizer)],
+    cases: &[Case],
+    config: &EvaluateConfig,
+    observer: &mut dyn Observer,
+) -> Result<(Vec<Case>, Vec<FailedCase>), StudyError> {
+    if cases.is_empty() {
+        return Ok((Vec::new(), Vec::new()));
+    }
+    let check = |subject: &Subject| {
+        subject.truth()?;
+        for (_, localizer) in localizers {
+            // Other errors are those of the model, and are reported when it scores.
+            if let Err(source @ PreprocessError::Image(_)) = localizer.preprocessing().prepare(&subject.scan)
+            {
+                return Err(StudyError::Preprocess { case: subject.id.clone(), source });
+            }
+        }
+        Ok(())
+    };
+    let what = "the validation split";
+    sound_cases(cases, what, &config.reading, check, config.bad_cases, observer)
 }
 
 /// The common results of all test cases.
@@ -238,7 +273,7 @@ fn model_set(
         if validation.count() > 0 && !missing.is_empty() {
             localizer = also_calibrated(localizer, &missing, validation, observer)?;
         }
-        notice_other_channel(&localizer, test, &config.reading, observer);
+        notice_other_channel(localizer.channel_names(), test, &config.reading, observer);
         models = models.localizer(label, localizer, names)?;
     }
     Ok(models)
@@ -277,7 +312,7 @@ fn choose(
     folder: Option<&Path>,
     observer: &mut dyn Observer,
 ) -> Result<ValidationChoice, WorkflowError> {
-    let mut choice = folder.map_or_else(ThresholdChoice::new, ThresholdChoice::in_folder);
+    let mut choice = ThresholdChoice::new(folder);
     observer.begin(&Step::Choosing, validation.count());
     for place in 0..validation.count() {
         let subject = validation.subject(place)?;

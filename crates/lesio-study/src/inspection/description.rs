@@ -182,8 +182,10 @@ impl FileDescription {
         }
         if let Some(ValueSummary { count, nonfinite, min, max, .. }) = self.values() {
             if *nonfinite > 0 {
-                problems
-                    .push(format!("{nonfinite} of {count} values are NaN or infinite: it cannot be scored"));
+                problems.push(format!(
+                    "{nonfinite} of {count} values are NaN or infinite: it cannot be scored (NaN outside of a mask \
+                     can be read as 0)"
+                ));
             }
             if min == max {
                 problems.push(format!("every value is {min}: there is no contrast to work with"));

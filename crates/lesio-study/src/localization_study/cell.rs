@@ -31,8 +31,8 @@ pub struct StudyCell {
     pub domain: String,
     /// The model.
     pub variation: Variation,
-    /// The budget of the training and evaluation.
-    #[serde(rename = "effort")]
+    /// The budget of the training and evaluation. Cells of earlier versions call it `effort`.
+    #[serde(alias = "effort")]
     pub budget: Budget,
     /// Fraction of the scored pixels that are lesion.
     pub prevalence: f64,
@@ -97,7 +97,7 @@ pub(crate) fn run_cell(
 ) -> Result<StudyCell, StudyError> {
     let started = std::time::Instant::now();
     variation.validate().map_err(|error| error.within("variation"))?;
-    budget.validate().map_err(|error| error.within("effort"))?;
+    budget.validate().map_err(|error| error.within("budget"))?;
     let preprocessing = fit_preprocessing(&domain.preprocessing, &domain.training)?;
     let examples = normal_examples(&preprocessing, &domain.training)?;
     let validation = normal_examples(&preprocessing, &domain.validation)?;

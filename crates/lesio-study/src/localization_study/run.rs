@@ -148,7 +148,8 @@ fn kept(
         return Err(other(format!("it is of the domain {own_domain} and the model {own_model}")));
     }
     if cell.budget != *budget {
-        return Err(WorkflowError::OtherBudget { path: path.to_owned() });
+        let difference = budget.difference(&cell.budget);
+        return Err(WorkflowError::OtherBudget { path: path.to_owned(), difference });
     }
     match (cell.data, data) {
         (Some(own), Some(data)) if own != data => {
@@ -206,13 +207,21 @@ mod tests {
                 "{error}"
             );
         }
-        let other = Budget { epochs: 2, ..budget.clone() };
-        let refused = kept(&path, &other, ("heads", &model, Some(1)));
-        assert!(matches!(refused, Err(WorkflowError::OtherBudget { .. })));
+        let other = Budget { epochs: 2, widths: vec![4, 8], ..budget.clone() };
+        let Err(WorkflowError::OtherBudget { difference, .. }) =
+            kept(&path, &other, ("heads", &model, Some(1)))
+        else {
+            panic!("the budget is another")
+        };
+        for part in ["epochs is 1, expected 2", "widths is [4], expected [4,8]"] {
+            assert!(difference.contains(part), "{difference}");
+        }
+        assert_eq!(difference.matches("expected").count(), 2, "{difference}");
         // A cell of an earlier version.
         write(&path, None);
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(!text.contains("\"data\""), "{text}");
+        std::fs::write(&path, text.replacen("\"budget\"", "\"effort\"", 1)).unwrap();
         assert!(kept(&path, &budget, ("heads", &model, Some(1))).unwrap().is_some());
         assert!(kept(&folder.path().join("none.json"), &budget, ("heads", &model, None)).unwrap().is_none());
     }

@@ -2,6 +2,7 @@
 
 use lesio_settings::{SettingError, in_range, require};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// A variation of the models of a study.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -69,6 +70,17 @@ pub struct Budget {
 }
 
 impl Budget {
+    /// The settings in which another budget differs from this one, with both values.
+    pub(super) fn difference(&self, other: &Self) -> String {
+        let (Ok(Value::Object(own)), Ok(other)) = (serde_json::to_value(self), serde_json::to_value(other))
+        else {
+            return String::new();
+        };
+        let differing = own.iter().filter(|&(name, value)| other.get(name) != Some(value));
+        let told = differing.map(|(name, value)| format!("{name} is {}, expected {value}", other[name]));
+        told.collect::<Vec<_>>().join("; ")
+    }
+
     /// Checks every setting. Settings of the model, its training, its predictors and the bootstrap are also checked by
     /// those types, before a study starts.
     ///
@@ -86,35 +98,25 @@ impl Budget {
 
 #[cfg(test)]
 mod tests {
+    use lesio_settings::mutation::refusals;
+
     use super::*;
 
     #[test]
     fn settings_that_cannot_be_are_named() {
         assert!(Variation::grid().iter().all(|variation| variation.validate().is_ok()));
-        for value in [f64::NAN, f64::INFINITY, -1.0, 1e18] {
-            let variations = [
-                ("beta", Variation { beta: value, ..Variation::default() }),
-                ("scale", Variation { scale: value, ..Variation::default() }),
-            ];
-            for (setting, variation) in variations {
-                assert_eq!(variation.validate().unwrap_err().setting, setting, "{value}");
-            }
-        }
+        let (valid, check) = (Variation::default, Variation::validate);
+        let refused = refusals(valid(), check, [f64::NAN, f64::INFINITY, -1.0, 1e18]);
+        refused("beta", |own, value| own.beta = value);
+        refused("scale", |own, value| own.scale = value);
+        refusals(valid(), check, [0, usize::MAX])("latent", |own, value| own.latent = value);
         let budget =
-            || Budget { size: 32, widths: vec![4], epochs: 1, batch: 4, steps: 2, seed: 1, replicates: 10 };
-        assert_eq!(budget().validate(), Ok(()));
-        for value in [0, usize::MAX] {
-            let variation = Variation { latent: value, ..Variation::default() };
-            assert_eq!(variation.validate().unwrap_err().setting, "latent");
-            for (setting, budget) in [
-                ("size", Budget { size: value, ..budget() }),
-                ("epochs", Budget { epochs: value, ..budget() }),
-                ("batch", Budget { batch: value, ..budget() }),
-                ("steps", Budget { steps: value, ..budget() }),
-                ("replicates", Budget { replicates: value, ..budget() }),
-            ] {
-                assert_eq!(budget.validate().unwrap_err().setting, setting, "{value}");
-            }
-        }
+            Budget { size: 32, widths: vec![4], epochs: 1, batch: 4, steps: 2, seed: 1, replicates: 10 };
+        let refused = refusals(budget, Budget::validate, [0, usize::MAX]);
+        refused("size", |own, value| own.size = value);
+        refused("epochs", |own, value| own.epochs = value);
+        refused("batch", |own, value| own.batch = value);
+        refused("steps", |own, value| own.steps = value);
+        refused("replicates", |own, value| own.replicates = value);
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use lesio_anomaly::{Localizer, PredictorName};
 use lesio_io::ReadOptions;
 use lesio_io::atomic::Existing;
-use lesio_settings::{require, setters};
+use lesio_settings::{named, require, setters};
 use serde::{Deserialize, Serialize};
 
 use crate::findings::DetectionRule;
@@ -37,6 +37,8 @@ pub enum OutputLayout {
     Bids,
 }
 
+named!(OutputLayout, "layout of results", { "folders" => Self::Folders, "bids" => Self::Bids });
+
 /// The raw maps that are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ChannelMaps {
@@ -59,6 +61,12 @@ pub enum WrittenMaps {
     All,
 }
 
+named!(WrittenMaps, "choice of maps", {
+    "none" => Self::None,
+    "filtered" => Self::Filtered,
+    "all" => Self::All,
+});
+
 /// The HTML pages that are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -71,6 +79,12 @@ pub enum ReportPages {
     /// Also a page for each case (`case.html`), with its slices and maps.
     Full,
 }
+
+named!(ReportPages, "choice of pages", {
+    "none" => Self::None,
+    "table" => Self::Table,
+    "full" => Self::Full,
+});
 
 /// Treatment of cases that an earlier run with the same model, options and images finished in the same folder.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -206,5 +220,29 @@ pub(super) fn threshold(
             Err(WorkflowError::TooFewNormals { level, needed, subjects })
         }
         (threshold, _) => Ok(threshold),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// On a command line and in a report.
+    #[test]
+    fn a_choice_has_one_name() {
+        let written = |choice: serde_json::Result<serde_json::Value>| choice.unwrap();
+        for layout in OutputLayout::ALL {
+            assert_eq!(layout.name().parse(), Ok(layout));
+            assert_eq!(written(serde_json::to_value(layout)), layout.name());
+        }
+        for pages in ReportPages::ALL {
+            assert_eq!(pages.name().parse(), Ok(pages));
+            assert_eq!(written(serde_json::to_value(pages)), pages.name());
+        }
+        for maps in WrittenMaps::ALL {
+            assert_eq!(maps.name().parse(), Ok(maps));
+        }
+        let error = "some".parse::<WrittenMaps>().unwrap_err();
+        assert_eq!(error.to_string(), "unknown choice of maps \"some\", expected one of none, filtered, all");
     }
 }

@@ -1,8 +1,10 @@
 //! From a data set to maps of every image.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use lesio_anomaly::Localizer;
+use lesio_io::atomic::Existing;
 use lesio_io::dataset::{Case, Dataset};
 
 use super::case::LocalizedCase;
@@ -12,24 +14,29 @@ use super::derivative;
 use super::files::CaseFiles;
 use super::report::{FailedCase, LocalizationReport};
 use super::work::Work;
-use crate::case_record::forget;
+use crate::case_record::{forget, is_full};
 use crate::channel_name::notice_other_channel;
-use crate::folder::{PAGE, check_folder};
+use crate::folder::{PAGE, check_folder, remove_earlier};
 use crate::observer::{Notice, Observer, Step};
 use crate::shard::ShardRecord;
 use crate::workers::in_parallel;
 use crate::workflow_error::WorkflowError;
 
+/// The table of subjects of a derivative of BIDS, which is always written anew.
+const PARTICIPANTS: &str = "participants.tsv";
+
 /// Maps every image of a data set, and writes for each image and predictor: the map on the image's own grid (NIfTI with
 /// the affine, codes and units of its input; TIFF of 32-bit floats for pictures), raw and after post-processing, the
 /// lesions by number (of volumes), and an overlay picture. The report itself is returned and not written.
 ///
-/// An image that cannot be mapped is listed, and the others are mapped; the only image's error is the workflow's. Maps need
-/// no truth: of a data set whose masks may be absent pass [`Dataset::without_masks`].
+/// An image that cannot be mapped is listed, and the others are mapped; the only image's error is the workflow's. Maps
+/// need no truth: of a data set whose masks may be absent pass [`Dataset::without_masks`]. If existing files are to be
+/// replaced, the report of an earlier run is removed before the first image, and so are its tables and its page, unless
+/// this is a shard: a run that is killed leaves no report that contradicts its maps.
 ///
 /// # Errors
-/// As [`LocalizeConfig::validate`]; a folder in the data set, or in which nothing can be written; a report that is there
-/// and is not to be replaced.
+/// As [`LocalizeConfig::validate`]; a folder in the data set, or in which nothing can be written; a report that is
+/// there and is not to be replaced, or cannot be removed; a full disk.
 ///
 /// ```
 /// use lesio_anomaly::{Localizer, Model, Provenance};
@@ -78,22 +85,28 @@ pub fn localize_folder(
     let memory = config.reading.limit() / config.workers as u64;
     let reading = config.reading.clone().max_bytes(memory);
     let work = Work { localizer, config, predictors: &predictors, root: data.root(), reading, fingerprint };
-    work.refuse_existing(&config.folder.join(LocalizationReport::file_name(config.shard)))?;
+    // They are written last: hours of work are not to end with them. A shard writes its report alone.
+    let mut last = vec![PathBuf::from(LocalizationReport::file_name(config.shard))];
     if config.shard.is_none() {
-        // They are written last: hours of work are not to end with them.
-        let page = (config.pages != ReportPages::None).then(|| config.folder.join(PAGE));
-        let mut last = LocalizationReport::table_files(&config.folder).into_iter().chain(page);
-        last.try_for_each(|file| work.refuse_existing(&file))?;
+        last.extend(LocalizationReport::table_files(Path::new("")));
+        let (replace, bids) = (config.existing == Existing::Replace, config.layout == OutputLayout::Bids);
+        // A page is only in the way of a run that writes one; that of an earlier run is removed by any.
+        last.extend((replace || config.pages != ReportPages::None).then(|| PathBuf::from(PAGE)));
+        last.extend((replace && bids).then(|| PathBuf::from(PARTICIPANTS)));
     }
+    last.iter().try_for_each(|name| work.refuse_existing(&config.folder.join(name)))?;
 
     let all = data.cases();
-    notice_other_channel(localizer, all, &config.reading, observer);
+    notice_other_channel(localizer.channel_names(), all, &config.reading, observer);
     let files = CaseFiles::of(config, all)?;
     if config.layout == OutputLayout::Bids {
         derivative::describe(&config.folder, data.root(), &predictors)?;
     }
     let places = config.shard.map_or_else(|| (0..all.len()).collect(), |shard| shard.places(all));
     let cases: Vec<(&Case, &CaseFiles)> = places.iter().map(|&place| (&all[place], &files[place])).collect();
+    if config.existing == Existing::Replace {
+        remove_earlier(&config.folder, last)?;
+    }
     let (done, failed) = work.localize_all(&cases, all.len() == 1, observer)?;
     Ok(LocalizationReport {
         rule: config.rule,
@@ -114,7 +127,7 @@ impl Work<'_> {
     /// Maps cases, as many at once as there are workers, and gives the results in the order of the cases.
     ///
     /// # Errors
-    /// That of the only case.
+    /// That of the only case, and a full disk.
     fn localize_all(
         &self,
         cases: &[(&Case, &CaseFiles)],
@@ -136,7 +149,8 @@ impl Work<'_> {
                         done.push(&result).map_err(WorkflowError::Results)?;
                         places.push(place);
                     }
-                    Err(error) if is_only => return Err(error),
+                    // On a full disk, the next cases would fail as well, after all the work on them.
+                    Err(error) if is_only || is_full(&error) => return Err(error),
                     Err(error) => drop(failed.insert(place, FailedCase::new(case, &error, observer))),
                 }
                 observer.advance(done.len() + failed.len());
@@ -150,7 +164,7 @@ impl Work<'_> {
     /// Maps a case, unless an earlier run finished it and that is to be kept.
     fn localize_once(&self, case: &Case, files: &CaseFiles) -> Result<LocalizedCase, WorkflowError> {
         // What cannot be read has no key; mapping it tells why.
-        let Ok(key) = self.key(case) else { return self.localize(case, files) };
+        let Ok(key) = self.key(case, files) else { return self.localize(case, files) };
         if self.config.finished == FinishedCases::Keep
             && let Some(finished) = self.finished(files, &key)
         {
@@ -183,8 +197,10 @@ impl Work<'_> {
 
     fn localize(&self, case: &Case, files: &CaseFiles) -> Result<LocalizedCase, WorkflowError> {
         self.refuse_results(files)?;
-        forget(&files.record())?;
+        // Before the record is removed: an image that cannot be read, as on a share that is not mounted, costs no
+        // result.
         let subject = self.read(case)?;
+        forget(&files.record())?;
         let content = subject.describe();
         let (predictors, resolution, doubt, page) = match subject.scan.is_picture() {
             false => self.map_volume(case, subject.scan, files)?,
@@ -193,14 +209,12 @@ impl Work<'_> {
         let (id, patient) = (case.id().to_owned(), case.patient().to_owned());
         let (input, resolution_doubt) = (case.inputs(), doubt.map(|doubt| doubt.to_string()));
         let further = case.further().to_vec();
-        let folder = files.folder();
-        let within = folder.strip_prefix(&self.config.folder).unwrap_or(folder).to_owned();
         let mut localized = LocalizedCase {
             id,
             patient,
             further,
             input,
-            folder: within,
+            folder: self.within(files).to_owned(),
             page: None,
             content,
             resolution,

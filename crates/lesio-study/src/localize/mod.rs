@@ -7,7 +7,6 @@ mod config;
 mod derivative;
 mod files;
 mod folder;
-mod merge;
 mod pages;
 mod picture;
 mod record;
@@ -22,5 +21,4 @@ pub use config::{
     CaseFolders, ChannelMaps, FinishedCases, LocalizeConfig, OutputLayout, ReportPages, WrittenMaps,
 };
 pub use folder::localize_folder;
-pub use merge::merge_shards;
 pub use report::{FailedCase, LocalizationReport};

@@ -9,7 +9,7 @@ use super::config::WrittenMaps;
 use super::files::CaseFiles;
 use super::pages::Slices;
 use super::work::{Mapped, Work};
-use crate::findings::FoundLesions;
+use crate::findings::Findings;
 use crate::folder::prepare_folder;
 use crate::overlay::{drawn_image, heat_map, image_window, picture_montage};
 use crate::workflow_error::WorkflowError;
@@ -52,7 +52,7 @@ impl Work<'_> {
             if let Some(file) = &result.map {
                 write_tiff(file, &plane, existing)?;
             }
-            let labels = found.as_ref().map(FoundLesions::labels);
+            let labels = found.as_ref().map(Findings::labels);
             let labels = labels.as_ref().map(|labels| labels.data().index_axis(Axis(2), 0));
             let colors = heat_map(self.localizer, predictor, plane)?;
             let montage =

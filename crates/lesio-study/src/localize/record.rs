@@ -1,7 +1,7 @@
 //! Records of finished cases: what their results depend on, and which files they consist of.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use lesio_io::dataset::Case;
 use serde::{Deserialize, Serialize};
@@ -23,19 +23,22 @@ struct Finished {
 }
 
 impl Work<'_> {
-    /// A key of everything that the results of a case depend on: the version of this crate, the model, the options,
-    /// the name of the case, which stands on its page, and the bytes of its images.
-    pub(super) fn key(&self, case: &Case) -> io::Result<String> {
-        let (options, folder, id) = (self.options(), &self.config.folder, case.id());
-        let what = format!("{}; {options:08x}; {folder:?}; {id:?}", self.fingerprint);
+    /// A key of everything that the results of a case depend on: the version of this crate, the model, the options, the
+    /// name of the case, which stands on its page, the folder of its results within that of all results, since the page
+    /// links to that of all cases, and the bytes of its images. The folder of all results does not count: it may have
+    /// several names, and may be moved.
+    pub(super) fn key(&self, case: &Case, files: &CaseFiles) -> io::Result<String> {
+        let (options, within, id) = (self.options(), self.within(files), case.id());
+        let what = format!("{}; {options:08x}; {within:?}; {id:?}", self.fingerprint);
         key_of(&what, case.images().iter().map(PathBuf::as_path))
     }
 
     /// The results of a case that an earlier run finished with the same key, if all their files are as it wrote them: a full
     /// disk, a crash of the system or a copy that was interrupted can leave some of them cut short.
     pub(super) fn finished(&self, files: &CaseFiles, key: &str) -> Option<LocalizedCase> {
-        let Finished { case, files } = finished(&files.record(), key)?;
-        case.checksums().is_ok_and(|found| found == files).then_some(case)
+        let Finished { case, files: checksums } = finished(&files.record(), key)?;
+        let case = case.in_folder(files.folder());
+        case.checksums().is_ok_and(|found| found == checksums).then_some(case)
     }
 
     /// Writes the record of a case whose files are all written.
@@ -67,6 +70,22 @@ impl Work<'_> {
 }
 
 impl LocalizedCase {
+    /// The case with all its files in this folder, which may have another name than in the run that wrote them.
+    fn in_folder(mut self, folder: &Path) -> Self {
+        let move_file = |file: &mut PathBuf| {
+            if let Some(name) = file.file_name() {
+                *file = folder.join(name);
+            }
+        };
+        for own in &mut self.predictors {
+            let optional = [&mut own.map, &mut own.raw, &mut own.labels, &mut own.thumbnail];
+            let files = optional.into_iter().flatten().chain(&mut own.channels).chain([&mut own.overlay]);
+            files.for_each(move_file);
+        }
+        self.page.iter_mut().for_each(move_file);
+        self
+    }
+
     fn checksums(&self) -> io::Result<Vec<(u64, u32)>> {
         self.files().map(|file| file_checksum(file)).collect()
     }

@@ -14,7 +14,8 @@ use super::config::{OutputLayout, ReportPages};
 use crate::findings::DetectionRule;
 use crate::folder::REPORT;
 use crate::observer::{Notice, Observer};
-use crate::shard::{Shard, ShardRecord};
+use crate::shard::{Merged, Shard, ShardRecord};
+use crate::workflow_error::WorkflowError;
 
 /// What was found in the images of a data set, and which images could not be mapped.
 #[derive(Debug)]
@@ -128,6 +129,31 @@ impl LocalizationReport {
             cases,
             failed,
         })
+    }
+}
+
+impl Merged for LocalizationReport {
+    fn shard(&mut self) -> &mut Option<ShardRecord> {
+        &mut self.shard
+    }
+
+    fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    fn ids(&self) -> impl Iterator<Item = &str> {
+        let failed = self.failed.iter().map(|case| case.id.as_str());
+        self.cases.ids().chain(failed)
+    }
+
+    fn absorb(&mut self, mut other: Self) -> Result<(), WorkflowError> {
+        self.failed.append(&mut other.failed);
+        self.cases.append(other.cases).map_err(WorkflowError::Results)
+    }
+
+    fn sort_by(&mut self, place: impl Fn(&str) -> Option<usize>) {
+        self.cases.sort_by_key(&place);
+        self.failed.sort_by_key(|case| place(&case.id));
     }
 }
 

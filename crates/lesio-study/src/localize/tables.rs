@@ -281,8 +281,13 @@ impl MappedPredictor {
         if lesions.is_empty() {
             return Ok(());
         }
+        // Findings of pictures have no place in the world.
+        let center = match lesions.iter().all(|lesion| lesion.world.is_some()) {
+            true => "center (mm, RAS+)",
+            false => "center (row, column)",
+        };
         let columns =
-            [("lesion", 0), ("voxels", 0), ("ml", 2), ("center", 0), ("peak", 3), ("mean", 3), ("p", 3)];
+            [("lesion", 0), ("voxels", 0), ("ml", 2), (center, 0), ("peak", 3), ("mean", 3), ("p", 3)];
         let mut table =
             Table::new(heading, columns.map(|(name, decimals)| Column::new(name).decimals(decimals)));
         for lesion in lesions.iter().take(LISTED) {
@@ -302,5 +307,50 @@ impl MappedPredictor {
             texts.push(format!("and {} more in report.json", lesions.len() - LISTED));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::findings::Finding;
+
+    #[test]
+    fn places_are_named_by_their_axes() {
+        for (world, expected) in [
+            (None, ["| center (row, column) |", "| 5.0, 6.0 |"]),
+            (Some([1.0, 2.0, 3.0]), ["| center (mm, RAS+) |", "| 1.0, 2.0, 3.0 |"]),
+        ] {
+            let finding = Finding {
+                label: 1,
+                voxels: 4,
+                volume_ml: None,
+                center: [5.0, 6.0, 0.0],
+                world,
+                peak: 2.0,
+                peak_voxel: [5, 6, 0],
+                mean: 1.5,
+                p_value: None,
+            };
+            let mapped = MappedPredictor {
+                name: PredictorName::PixelL1,
+                verdict: CaseVerdict::of(None, None, 0.05, None).unwrap(),
+                map: None,
+                raw: None,
+                channels: Vec::new(),
+                overlay: PathBuf::new(),
+                thumbnail: None,
+                labels: None,
+                threshold: Some(1.0),
+                normal_subjects: None,
+                smallest_p_value: None,
+                p_value_level: 0.05,
+                lesions: Some(vec![finding]),
+            };
+            let mut texts = Vec::new();
+            mapped.add_markdown("case", &mut texts).unwrap();
+            let table = texts.last().unwrap();
+            assert!(expected.iter().all(|part| table.contains(part)), "{table}");
+        }
     }
 }

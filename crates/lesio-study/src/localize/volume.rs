@@ -12,9 +12,9 @@ use super::config::WrittenMaps;
 use super::files::CaseFiles;
 use super::pages::Slices;
 use super::work::{Mapped, Work};
-use crate::findings::FoundLesions;
+use crate::findings::Findings;
 use crate::folder::prepare_folder;
-use crate::overlay::{OverlaySlice, chosen_slices, heat_map, scan_window, slice_montage};
+use crate::overlay::{OverlaySlice, chosen_slices, heat_map, left_to_right, scan_window, slice_montage};
 use crate::workflow_error::WorkflowError;
 
 /// The size of a volume, in bytes, from which on it is not kept in memory beside its maps.
@@ -22,6 +22,14 @@ const LARGE: usize = 128 << 20;
 
 /// The slices of a map that are shown: index, scores, and the lesions that were found in them.
 type ShownSlices = Vec<(usize, Array2<f32>, Option<Array2<bool>>)>;
+
+/// How the slices of a volume are drawn.
+struct View {
+    /// The name and the display window of each channel.
+    windows: Vec<(String, Scale)>,
+    /// Whether columns run from the subject's left to the right.
+    left_to_right: bool,
+}
 
 impl Work<'_> {
     /// Maps a volume and writes the results into a folder.
@@ -34,13 +42,15 @@ impl Work<'_> {
         let scored = self.localizer.maps(&scan, self.predictors)?;
         prepare_folder(files.folder())?;
         let options = WriteOptions::new().existing(self.config.existing);
-        let options = case.header()?.iter().fold(options, |options, header| options.like(header));
+        let header = case.header()?;
+        let options = header.iter().fold(options, |options, header| options.like(header));
         let plane = self.localizer.preprocessing().config().plane;
         let mut windows = Vec::with_capacity(scan.channels());
         for (channel, values) in scan.data().outer_iter().enumerate() {
             let name = scan.names().get(channel).cloned().unwrap_or_default();
             windows.push((name, scan_window(&values, scored.foreground())?));
         }
+        let view = View { windows, left_to_right: left_to_right(plane, header.as_ref()) };
         let voxel_ml = scan.geometry().voxel_volume() / 1000.0;
         let mut channels = Vec::with_capacity(self.predictors.len());
         for &predictor in self.predictors {
@@ -54,7 +64,7 @@ impl Work<'_> {
         // There is no memory for a large volume beside its maps: it is read again when its slices are drawn.
         let mut kept = Some(scan).filter(|scan| 4 * scan.data().len() < LARGE);
         let (mut mapped, mut shown) = (Vec::new(), Vec::new());
-        let mut draft = self.draft(Slices::Along(plane), scored.foreground(), windows.len());
+        let mut draft = self.draft(Slices::Along(plane), scored.foreground(), view.windows.len());
         // There is memory for one map, which is filtered in place, and later for its labels.
         for (maps, channels) in scored.maps().zip(channels) {
             let predictor = maps.predictor();
@@ -99,22 +109,23 @@ impl Work<'_> {
             },
         };
         for (result, (heat_map, slices)) in mapped.iter().zip(shown) {
-            self.write_overlay(result, &scan, &scored, &windows, &heat_map, slices)?;
+            self.write_overlay(result, &scan, &scored, &view, &heat_map, slices)?;
         }
         let mut page = None;
         if let Some(draft) = draft {
             let reduction = draft.reduction();
             let picture = |slice: usize| -> Result<Picture, WorkflowError> {
-                match (scan.slice(plane, slice, 0), windows.first()) {
+                match (scan.slice(plane, slice, 0), view.windows.first()) {
                     (Some(image), Some((_, window))) => Ok(Picture::gray(image, *window)?),
                     _ => Err(WorkflowError::Without { whole: "volume", part: "a slice" }),
                 }
             };
-            let sheets = || volume_sheets(&scan, plane, &windows, reduction);
+            let sheets = || volume_sheets(&scan, plane, &view.windows, reduction);
             page = draft.finish(self, &mut mapped, files, picture, sheets)?;
         }
         if let (Some(page), Resolution::Volume([_, row, column])) = (&mut page, scored.resolution()) {
             (page.aspect, page.voxel_ml) = (row / column, Some(voxel_ml));
+            page.left_to_right = view.left_to_right;
         }
         Ok((mapped, *scored.resolution(), scored.doubt().cloned(), page))
     }
@@ -123,10 +134,10 @@ impl Work<'_> {
         &self,
         map: &Volume<f32>,
         foreground: &Volume<bool>,
-        found: Option<&FoundLesions>,
+        found: Option<&Findings>,
         plane: Plane,
     ) -> ShownSlices {
-        let marks = found.map(FoundLesions::marks);
+        let marks = found.map(Findings::marks);
         let mut slices = Vec::new();
         for slice in chosen_slices(foreground, marks.as_ref(), plane, self.config.slices) {
             let Some(map) = map.upright_plane(plane, slice).map(|map| map.to_owned()) else { continue };
@@ -141,7 +152,7 @@ impl Work<'_> {
         result: &MappedPredictor,
         scan: &Scan,
         scored: &ScanMaps<'_>,
-        windows: &[(String, Scale)],
+        view: &View,
         heat_map: &HeatMap,
         slices: ShownSlices,
     ) -> Result<(), WorkflowError> {
@@ -165,7 +176,9 @@ impl Work<'_> {
             }
             overlay.push(OverlaySlice { slice, images, reconstructions, map, marked });
         }
-        let picture = slice_montage(result.name.as_str(), heat_map, windows, &overlay)?.to_picture()?;
+        let name = result.name.as_str();
+        let picture =
+            slice_montage(name, heat_map, &view.windows, &overlay, view.left_to_right)?.to_picture()?;
         Ok(picture.write_png(&result.overlay, self.config.existing)?)
     }
 }

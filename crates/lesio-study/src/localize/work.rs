@@ -12,7 +12,7 @@ use lesio_report::CasePage;
 use super::case::MappedPredictor;
 use super::config::{ChannelMaps, LocalizeConfig, WrittenMaps, threshold};
 use super::files::CaseFiles;
-use crate::findings::FoundLesions;
+use crate::findings::Findings;
 use crate::subject::Subject;
 use crate::verdict::{CaseVerdict, highest};
 use crate::workflow_error::WorkflowError;
@@ -40,6 +40,11 @@ impl Work<'_> {
             return Err(WorkflowError::Exists { path: path.to_owned() });
         }
         Ok(())
+    }
+
+    /// The folder of a case's results, within that of all results.
+    pub(super) fn within<'f>(&self, files: &'f CaseFiles) -> &'f Path {
+        files.folder().strip_prefix(&self.config.folder).unwrap_or(files.folder())
     }
 
     /// Reads a case, with its channels in the model's order.
@@ -78,14 +83,14 @@ impl Work<'_> {
         foreground: &Volume<bool>,
         resolution: &Resolution,
         voxel_ml: Option<f64>,
-    ) -> Result<Option<FoundLesions>, WorkflowError> {
+    ) -> Result<Option<Findings>, WorkflowError> {
         let Some(normal) = self.localizer.calibration().get(predictor) else { return Ok(None) };
         let Some(threshold) = threshold(self.localizer, self.config.rule, predictor)? else {
             return Ok(None);
         };
         let smallest = self.localizer.postprocessing().least_voxels(resolution);
         let level = self.config.rule.level();
-        Ok(Some(FoundLesions::new(map, foreground, threshold, normal, smallest, voxel_ml, level)?))
+        Ok(Some(Findings::new(map, foreground, threshold, normal, smallest, voxel_ml, level)?))
     }
 
     /// The verdict on an image, from its post-processed map.
@@ -105,7 +110,7 @@ impl Work<'_> {
         predictor: PredictorName,
         files: &CaseFiles,
         ending: &str,
-        found: Option<&FoundLesions>,
+        found: Option<&Findings>,
         verdict: CaseVerdict,
     ) -> MappedPredictor {
         let normal = self.localizer.calibration().get(predictor);

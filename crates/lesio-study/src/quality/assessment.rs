@@ -1,17 +1,20 @@
 //! The segmentation of a file, graded: what is written and said of it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use lesio_image::Volume;
+use lesio_image::{Plane, Scan, Volume, upright_slice};
 use lesio_io::dataset::Case;
-use lesio_io::nifti::{NiftiHeader, read_header};
-use lesio_io::{Matching, ReadOptions, WriteOptions};
-use lesio_quality::{Assessment, Grade, QualityModel, SliceAssessment, SliceVerdict};
-use lesio_report::{Existing, HeatMap, Montage, Picture, Rgb, Scale};
-use ndarray::Axis;
+use lesio_io::nifti::NiftiHeader;
+use lesio_io::{ReadOptions, WriteOptions, write_tiff};
+use lesio_quality::{Assessment, Grade, InputError, QualityModel, SliceAssessment, SliceVerdict};
+use lesio_report::{Existing, HeatMap, Montage, Picture, Scale};
+use ndarray::{Array2, ArrayView3};
 
+use crate::overlay::left_to_right;
 use crate::presentation::PresentationError;
 use crate::quality::error::QualityStudyError;
+use crate::quality::given::image_path;
+use crate::quality::page::TESTED;
 
 /// Slices shown, at most.
 const SHOWN: usize = 12;
@@ -23,7 +26,7 @@ const ENLARGED: usize = 2;
 #[non_exhaustive]
 pub struct GradedFile {
     /// The image.
-    pub image: Volume<f32>,
+    pub image: Scan,
     /// The segmentation, on the grid of the image.
     pub segmentation: Volume<u8>,
     /// What the model says.
@@ -31,90 +34,97 @@ pub struct GradedFile {
     /// That of the image, where it has one: what it says of its place, maps say too.
     header: Option<NiftiHeader>,
     labels: Vec<u8>,
+    /// The part of the names of files that stands for a channel; of an only channel it is empty.
+    channels: Vec<String>,
 }
 
 impl GradedFile {
-    /// Names of the files that [`GradedFile::write`] writes.
-    pub const NAMES: [&str; 4] =
-        ["assessment.png", "reconstruction.nii.gz", "difference.nii.gz", "error.nii.gz"];
-
-    /// Reads an image and its segmentation, lays the segmentation on the image, and grades it.
+    /// Reads an image and its segmentation, the mask of the case, lays the segmentation on the image, and grades it.
     ///
     /// # Errors
-    /// Files that cannot be read, a segmentation of another place, [`QualityStudyError::Memory`] for an image that is too
-    /// large, and as [`QualityModel::assess`].
-    pub fn read(
-        model: &QualityModel,
-        image_path: &Path,
-        segmentation_path: &Path,
-        options: &ReadOptions,
-        matching: Matching,
-    ) -> Result<Self, QualityStudyError> {
-        let image = options.read(image_path)?;
-        check_memory(&image, image_path, options)?;
-        let segmentation = options.read_as::<u8>(segmentation_path)?;
-        let segmentation = matching.bring(segmentation, segmentation_path, &image, image_path)?;
-        Self::of_volumes(model, image, segmentation, Some(read_header(image_path)?))
-    }
-
-    /// As [`GradedFile::read`], of the first image of a case and of its mask; the image may be a DICOM series.
-    ///
-    /// # Errors
-    /// As [`GradedFile::read`], and [`QualityStudyError::Data`] for a case without a mask.
-    pub fn of_case(
-        model: &QualityModel,
-        case: &Case,
-        options: &ReadOptions,
-    ) -> Result<Self, QualityStudyError> {
-        let (image, segmentation) = case.read_volume_with(options)?;
-        check_memory(&image, case.images().first().map_or(Path::new(""), PathBuf::as_path), options)?;
+    /// Files that cannot be read, a segmentation of another place, [`QualityStudyError::Data`] for a case without a mask,
+    /// [`QualityStudyError::Memory`] for an image that is too large, and as [`QualityModel::assess`].
+    pub fn read(model: &QualityModel, case: &Case, options: &ReadOptions) -> Result<Self, QualityStudyError> {
+        let (image, segmentation) = case.read_labeled(options)?;
+        let (need, limit) = (QualityModel::working_bytes(image.channels(), image.grid()), options.limit());
+        if need > limit {
+            return Err(QualityStudyError::Memory { path: image_path(case).to_owned(), need, limit });
+        }
         let what = || QualityStudyError::Data { what: format!("case {} has no segmentation", case.id()) };
-        Self::of_volumes(model, image, segmentation.ok_or_else(what)?, case.header()?)
-    }
-
-    fn of_volumes(
-        model: &QualityModel,
-        image: Volume<f32>,
-        segmentation: Volume<u8>,
-        header: Option<NiftiHeader>,
-    ) -> Result<Self, QualityStudyError> {
+        let segmentation = segmentation.ok_or_else(what)?;
+        // In the model's order, as what it says; the name of an only channel says nothing.
+        let names = model.channel_names();
+        let image = match names.len() {
+            0 | 1 => image,
+            _ => image.with_channels(names).map_err(InputError::from)?,
+        };
         let assessment = model.assess(&image, &segmentation)?;
         let labels = model.config().framing.labels.clone();
-        Ok(Self { image, segmentation, assessment, header, labels })
+        let (header, channels) = (case.header()?, channel_parts(model));
+        Ok(Self { image, segmentation, assessment, header, labels, channels })
     }
 
-    /// Writes maps on the image's grid and a picture into a folder, as [`GradedFile::NAMES`]; no error map for a method that
-    /// has none, and no picture where nothing is segmented.
+    /// Names of the files that [`GradedFile::write`] may write of a volume or of a picture: `assessment.png`, and
+    /// `reconstruction`, `difference` and `error` as `.nii.gz` or `.tiff`. Where a model reads several channels, there is a
+    /// reconstruction and a difference for each, such as `reconstruction_flair.nii.gz`.
+    #[must_use]
+    pub fn file_names(model: &QualityModel, is_volume: bool) -> Vec<String> {
+        let ending = if is_volume { "nii.gz" } else { "tiff" };
+        let channels = channel_parts(model);
+        let maps = ["reconstruction", "difference"].into_iter().flat_map(|map| {
+            let name = |channel: &String| format!("{map}{channel}.{ending}");
+            channels.iter().map(name).collect::<Vec<_>>()
+        });
+        ["assessment.png".to_owned()].into_iter().chain(maps).chain([format!("error.{ending}")]).collect()
+    }
+
+    /// Writes maps on the image's grid and a picture into a folder, with the names of [`GradedFile::file_names`]; no error map
+    /// for a method that has none, and no picture where nothing is segmented. Returns the names of the files.
     ///
     /// # Errors
     /// A failure of the file system, and with [`Existing::Refuse`] a file that is there.
-    pub fn write(&self, folder: &Path, existing: Existing) -> Result<(), QualityStudyError> {
-        let volumes = [
-            ("reconstruction", Some(&self.assessment.reconstruction)),
-            ("difference", Some(&self.assessment.difference)),
-            ("error", self.assessment.error.as_ref()),
-        ];
-        let options = WriteOptions::new().existing(existing);
-        let options = self.header.iter().fold(options, |options, header| options.like(header));
-        for (name, volume) in volumes {
-            if let Some(volume) = volume {
-                options.write(folder.join(format!("{name}.nii.gz")), volume)?;
+    pub fn write(&self, folder: &Path, existing: Existing) -> Result<Vec<String>, QualityStudyError> {
+        let assessment = &self.assessment;
+        let mut names = Vec::new();
+        for (map, scan) in
+            [("reconstruction", &assessment.reconstruction), ("difference", &assessment.difference)]
+        {
+            for (channel, part) in self.channels.iter().enumerate() {
+                let Some(volume) = scan.volume(channel) else { continue };
+                names.push(self.write_map(folder, &format!("{map}{part}"), &volume, existing)?);
             }
+        }
+        if let Some(error) = &assessment.error {
+            names.push(self.write_map(folder, "error", error, existing)?);
         }
         if let Some(montage) = self.montage()? {
             montage.to_picture()?.write_png(folder.join("assessment.png"), existing)?;
+            names.push("assessment.png".to_owned());
         }
-        Ok(())
+        Ok(names)
     }
 
-    /// Names of the files that [`GradedFile::write`] writes of this image.
-    pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
-        let (has_picture, has_error) = (self.graded().next().is_some(), self.assessment.error.is_some());
-        Self::NAMES.into_iter().filter(move |&name| match name {
-            "assessment.png" => has_picture,
-            "error.nii.gz" => has_error,
-            _ => true,
-        })
+    /// Writes a map as a volume or as a picture, and returns the name of its file.
+    fn write_map(
+        &self,
+        folder: &Path,
+        stem: &str,
+        map: &Volume<f32>,
+        existing: Existing,
+    ) -> Result<String, QualityStudyError> {
+        if self.image.is_picture() {
+            let name = format!("{stem}.tiff");
+            // Rows run down.
+            let plane = upright_slice(map.geometry(), map.data().view(), Plane::Axial, 0);
+            let plane = plane.map(|plane| plane.as_standard_layout().into_owned()).unwrap_or_default();
+            write_tiff(folder.join(&name), &plane, existing)?;
+            return Ok(name);
+        }
+        let name = format!("{stem}.nii.gz");
+        let options = WriteOptions::new().existing(existing);
+        let options = self.header.iter().fold(options, |options, header| options.like(header));
+        options.write(folder.join(&name), map)?;
+        Ok(name)
     }
 
     /// The slices with a grade.
@@ -166,53 +176,86 @@ impl GradedFile {
         lines.join("\n")
     }
 
-    /// Up to 12 of the slices with a segmentation: the image with the outline of the graded labels, the reconstruction, the
-    /// difference, the error map. `None` where nothing is segmented.
+    /// Up to 12 of the slices with a segmentation, upright: the image with the outline of the graded labels, the
+    /// reconstruction, the difference, the error map; of several channels the first. `None` where nothing is segmented.
     fn montage(&self) -> Result<Option<Montage>, PresentationError> {
-        let (image, segmentation, assessment) = (&self.image, &self.segmentation, &self.assessment);
+        let assessment = &self.assessment;
         let graded: Vec<_> = self.graded().collect();
+        let (Some(image), Some(reconstruction), Some(difference)) =
+            (self.image.channel(0), assessment.reconstruction.channel(0), assessment.difference.channel(0))
+        else {
+            return Ok(None);
+        };
         if graded.is_empty() {
             return Ok(None);
         }
-        let (low, high) = image.data().iter().fold((f32::MAX, f32::MIN), |(a, b), &v| (a.min(v), b.max(v)));
+        let (low, high) = image.iter().fold((f32::MAX, f32::MIN), |(a, b), &v| (a.min(v), b.max(v)));
         let window = Scale::new(f64::from(low), f64::from(high))?;
-        let contrast = f64::from(high - low);
-        let differences = HeatMap::new(Scale::new(0.0, contrast / 2.0)?);
+        let half = f64::from(high - low) / 2.0;
+        let differences = HeatMap::new(Scale::new(0.0, half)?);
         let errors = HeatMap::new(Scale::new(0.0, 1.0)?).label("probability that the label is wrong");
-        let columns = ["image, segmentation", "if it were right", "difference", "where it is wrong"];
-        let mut montage = Montage::new(columns).color_bar(errors.clone());
+        let channel = match self.image.names().first() {
+            Some(name) if self.channels.len() > 1 => format!(" ({name})"),
+            _ => String::new(),
+        };
+        let columns = [
+            format!("image{channel}, segmentation"),
+            "if it were right".to_owned(),
+            format!("difference, up to {half:.3}"),
+            "probability that it is wrong".to_owned(),
+        ];
+        let has_sides = !self.image.is_picture() && left_to_right(self.plane().0, self.header.as_ref());
+        let mut montage = Montage::new(columns.each_ref().map(String::as_str)).color_bar(errors.clone());
         for slice in graded.iter().step_by(graded.len().div_ceil(SHOWN)) {
-            let axis = Axis(assessment.slice_axis);
-            let plane = |volume: &Volume<f32>| volume.data().index_axis(axis, slice.index).to_owned();
-            let labels = segmentation.data().index_axis(axis, slice.index);
-            let mask = labels.mapv(|label| self.labels.contains(&label));
-            let gray = |volume: &Volume<f32>| Picture::gray(plane(volume).view(), window);
-            let difference = plane(&assessment.difference).mapv(f32::abs);
+            let gray = |values| Picture::gray(self.upright(values, slice.index).view(), window);
+            let sided = |picture: Picture| if has_sides { picture.with_sides("L", "R") } else { picture };
+            let mask = self.upright(self.segmentation.data().view(), slice.index);
+            let mask = mask.mapv(|label| self.labels.contains(&label));
             let name = match &slice.verdict {
                 SliceVerdict::Graded { mean_dice, .. } => format!("slice {}: {mean_dice:.2}", slice.index),
                 _ => String::new(),
             };
             let error = match &assessment.error {
-                Some(error) => gray(image)?.overlaid(plane(error).view(), &errors)?,
+                Some(error) => {
+                    gray(image)?.overlaid(self.upright(error.data().view(), slice.index).view(), &errors)?
+                }
                 None => gray(image)?,
             };
+            let off = self.upright(difference, slice.index).mapv(f32::abs);
             let row = [
-                gray(image)?.enlarged(ENLARGED)?.outlined(mask.view(), Rgb::TRUTH)?,
-                gray(&assessment.reconstruction)?.enlarged(ENLARGED)?,
-                gray(image)?.overlaid(difference.view(), &differences)?.enlarged(ENLARGED)?,
+                sided(gray(image)?.enlarged(ENLARGED)?.outlined(mask.view(), TESTED)?),
+                gray(reconstruction)?.enlarged(ENLARGED)?,
+                gray(image)?.overlaid(off.view(), &differences)?.enlarged(ENLARGED)?,
                 error.enlarged(ENLARGED)?,
             ];
             montage = montage.row(name, row)?;
         }
         Ok(Some(montage))
     }
+
+    /// A slice of values on the image's grid as viewers show it: the front or the top is up, the subject's left is left.
+    fn upright<T: Copy + Default>(&self, values: ArrayView3<'_, T>, slice: usize) -> Array2<T> {
+        let (plane, rises) = self.plane();
+        let index = if rises { slice } else { self.image.grid()[self.assessment.slice_axis] - 1 - slice };
+        upright_slice(self.image.geometry(), values, plane, index)
+            .map(|own| own.to_owned())
+            .unwrap_or_default()
+    }
+
+    /// The plane of the slices, and whether they are numbered upward in RAS+.
+    fn plane(&self) -> (Plane, bool) {
+        let (world, rises) = self.image.geometry().axis_codes()[self.assessment.slice_axis].world();
+        ([Plane::Sagittal, Plane::Coronal, Plane::Axial][world], rises)
+    }
 }
 
-/// Checks that there is room for the work on an image.
-fn check_memory(image: &Volume<f32>, path: &Path, options: &ReadOptions) -> Result<(), QualityStudyError> {
-    let (need, limit) = (QualityModel::working_bytes(image.shape()), options.limit());
-    match need > limit {
-        true => Err(QualityStudyError::Memory { path: path.to_owned(), need, limit }),
-        false => Ok(()),
-    }
+/// The parts of the names of files that stand for a model's channels; of an only channel it is empty.
+fn channel_parts(model: &QualityModel) -> Vec<String> {
+    let (count, names) = (model.config().channels, model.channel_names());
+    let part = |channel: usize| {
+        let name = names.get(channel).cloned().unwrap_or_else(|| channel.to_string());
+        let name = name.replace(|own: char| !own.is_alphanumeric() && !"-_.".contains(own), "_");
+        if count == 1 { String::new() } else { format!("_{name}") }
+    };
+    (0..count).map(part).collect()
 }

@@ -3,9 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use lesio_image::ScanError;
+use lesio_io::ReadOptions;
 use lesio_io::dataset::{ALL, Case, Dataset, DatasetOptions, Layout, Mask, MissingMask};
-use lesio_quality::{EstimatorConfig, Framing, Method, PatientGroups, TrueSlice};
+use lesio_quality::{EstimatorConfig, Framing, InputError, Method, PatientGroups, TrueSlice};
 use lesio_settings::setters;
+use ndarray::Axis;
 
 use crate::checksum::file_checksum;
 use crate::quality::error::QualityStudyError;
@@ -36,6 +39,8 @@ pub struct QualityDataConfig {
     /// held-out patients besides those that are made, and what intervals are calibrated on. The networks must not have
     /// learned from these patients. Default: none.
     pub predictions: Vec<PathBuf>,
+    /// How images and labels are read. Default: [`ReadOptions::new`].
+    pub reading: ReadOptions,
 }
 
 /// Slices of three groups of patients that do not mix, with how they are framed.
@@ -54,13 +59,24 @@ pub struct QualityData {
     pub networks: Vec<NetworkFolder>,
     /// The cases of the held-out slices.
     pub held_out_cases: Vec<Case>,
+    /// The names of the channels of all images; none where they are unknown.
+    pub channels: Vec<String>,
+    /// How their files are read.
+    pub reading: ReadOptions,
 }
 
 impl QualityDataConfig {
     /// All labels of a data set, on a grid of 48 x 48.
     #[must_use]
     pub fn new(layout: Layout, seed: u64) -> Self {
-        Self { layout, seed, labels: Vec::new(), size: 48, predictions: Vec::new() }
+        Self {
+            layout,
+            seed,
+            labels: Vec::new(),
+            size: 48,
+            predictions: Vec::new(),
+            reading: ReadOptions::new(),
+        }
     }
 
     /// With the segmentations of these folders, see [`QualityDataConfig::predictions`].
@@ -107,7 +123,9 @@ impl QualityDataConfig {
             None => test,
         };
         let mut data = self.read_cases(&training, held_out, observer)?;
-        data.test = read("test", &test, &[], &mut Vec::new(), observer)?;
+        let test = read("test", &test, &self.reading, &[], &mut Vec::new(), observer)?;
+        check_channels(&[&data.channels[..], &test.channels])?;
+        data.test = test.slices;
         Ok(data)
     }
 
@@ -138,14 +156,18 @@ impl QualityDataConfig {
             network.require(&held_out_cases)?;
         }
         let mut given = [Vec::new(), Vec::new()];
-        let training = read("training", training, &networks, &mut given[0], observer)?;
-        let held_out = read("held-out", &held_out_cases, &networks, &mut given[1], observer)?;
+        let reading = &self.reading;
+        let training = read("training", training, reading, &networks, &mut given[0], observer)?;
+        let held_out = read("held-out", &held_out_cases, reading, &networks, &mut given[1], observer)?;
+        check_channels(&[&training.channels[..], &held_out.channels])?;
+        let (channels, training, held_out) = (training.channels, training.slices, held_out.slices);
         let estimators = self.estimators(&training)?;
         for given in &given {
             check_labels(given, &estimators)?;
         }
         check_held_out(&given[1], &networks, &estimators)?;
-        Ok(QualityData { estimators, training, held_out, test: Vec::new(), networks, held_out_cases })
+        let (test, reading) = (Vec::new(), self.reading.clone());
+        Ok(QualityData { estimators, training, held_out, test, networks, held_out_cases, channels, reading })
     }
 
     /// The cases with labels, in three groups of patients that do not mix. Patients with a case in the split `test`
@@ -209,11 +231,12 @@ impl QualityDataConfig {
         let framing = Framing::new(labels)
             .grid([self.size, self.size])
             .fitted(training.iter().map(|slice| slice.truth.view()));
-        Ok(EstimatorConfig::new(Method::SecondOpinion, framing).classes(classes))
+        let channels = training.first().map_or(1, |slice| slice.image.len_of(Axis(0)));
+        Ok(EstimatorConfig::new(Method::SecondOpinion, framing).classes(classes).channels(channels))
     }
 }
 
-setters!(QualityDataConfig { size: usize });
+setters!(QualityDataConfig { size: usize, reading: ReadOptions });
 
 /// Cases of three groups of patients that do not mix.
 pub(super) struct Dealt {
@@ -279,25 +302,76 @@ pub fn patients(slices: &[TrueSlice]) -> usize {
     slices.iter().map(|slice| slice.patient.as_str()).collect::<BTreeSet<_>>().len()
 }
 
+/// The slices of a group of cases, with the names of their channels.
+struct Group {
+    slices: Vec<TrueSlice>,
+    channels: Vec<String>,
+}
+
 fn read(
     what: &str,
     cases: &[Case],
+    reading: &ReadOptions,
     networks: &[NetworkFolder],
     given: &mut Vec<Given>,
     observer: &mut QualityObserver<'_>,
-) -> Result<Vec<TrueSlice>, QualityStudyError> {
-    let reading = format!("reading {what} cases");
-    report(observer, &QualityProgress::Begin { what: &reading, total: cases.len() })?;
-    let mut slices = Vec::new();
+) -> Result<Group, QualityStudyError> {
+    let doing = format!("reading {what} cases");
+    report(observer, &QualityProgress::Begin { what: &doing, total: cases.len() })?;
+    let (mut slices, mut channels) = (Vec::new(), None::<Channels>);
     for case in cases {
-        slices.extend(read_case(case, networks, given)?);
+        let (own, names) = read_case(case, reading, networks, given)?;
+        if let Some(first) = own.first() {
+            let found = Channels { case: case.id(), count: first.image.len_of(Axis(0)), names };
+            match &mut channels {
+                Some(channels) => channels.compare(found).map_err(|error| error.of_case(case.id()))?,
+                None => channels = Some(found),
+            }
+        }
+        slices.extend(own);
         report(observer, &QualityProgress::Advance { parts: 1 })?;
     }
     report(observer, &QualityProgress::End)?;
     if slices.is_empty() {
         return Err(QualityStudyError::Data { what: format!("there are no {what} cases with labels") });
     }
-    Ok(slices)
+    Ok(Group { slices, channels: channels.map(|own| own.names).unwrap_or_default() })
+}
+
+/// The channels of the images of cases.
+struct Channels<'a> {
+    /// The first case.
+    case: &'a str,
+    count: usize,
+    /// None where they are unknown, and of an only channel where two cases differ: it is named after its file.
+    names: Vec<String>,
+}
+
+impl Channels<'_> {
+    /// Compares the channels of a further case.
+    ///
+    /// # Errors
+    /// Another number of channels than the first case has, and other names of several.
+    fn compare(&mut self, other: Channels<'_>) -> Result<(), QualityStudyError> {
+        if other.count != self.count {
+            let (found, expected) = (other.count, self.count);
+            let what = format!("it has {found} channels, case {} has {expected}", self.case);
+            return Err(QualityStudyError::Data { what });
+        }
+        if self.count == 1 && other.names != self.names {
+            self.names.clear();
+        }
+        check_channels(&[&self.names[..], &other.names])
+    }
+}
+
+/// Returns an error for two lists of several channels with other names.
+fn check_channels([own, other]: &[&[String]; 2]) -> Result<(), QualityStudyError> {
+    if own.len() < 2 || other.is_empty() || own == other {
+        return Ok(());
+    }
+    let (found, expected) = (other.to_vec(), own.to_vec());
+    Err(InputError::from(ScanError::Channels { found, expected }).into())
 }
 
 #[cfg(test)]

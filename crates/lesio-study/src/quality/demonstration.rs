@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-use lesio_image::{Geometry, Volume};
+use lesio_image::{Geometry, Scan, Volume};
 use lesio_metrics::BootstrapConfig;
 use lesio_nn::Device;
 use lesio_phantom::{CardiacPhase, HeartConfig, HeartPart, HeartPhantom};
@@ -141,7 +141,10 @@ fn slices(hearts: &HeartPhantom, subject: u64) -> Vec<TrueSlice> {
     let phase = phase(subject);
     let drawn = LEVELS.map(|level| hearts.slice_at(subject, phase, level));
     let name = format!("subject {subject}");
-    drawn.into_iter().filter_map(|slice| TrueSlice::alone(&name, slice.image, slice.labels)).collect()
+    drawn
+        .into_iter()
+        .filter_map(|slice| TrueSlice::alone(&name, slice.image.insert_axis(Axis(0)), slice.labels))
+        .collect()
 }
 
 fn phase(subject: u64) -> CardiacPhase {
@@ -154,7 +157,7 @@ fn pictures(model: &QualityModel, hearts: &HeartPhantom, label: u8) -> Result<Mo
     let slice = hearts.slice_at(subject, phase(subject), LEVELS[1]);
     let geometry = Geometry::from_spacing([hearts.pixel(), hearts.pixel(), 1.0])?;
     let volume = |values: Array2<f32>| Volume::new(values.insert_axis(Axis(2)), geometry);
-    let image = volume(slice.image.clone());
+    let image = Scan::from(volume(slice.image.clone()));
     let (low, high) = slice.image.iter().fold((f32::MAX, f32::MIN), |(a, b), &v| (a.min(v), b.max(v)));
     let window = Scale::new(f64::from(low), f64::from(high))?;
     let errors = HeatMap::new(Scale::new(0.0, 1.0)?).label("probability that the label is wrong");
@@ -174,6 +177,8 @@ fn pictures(model: &QualityModel, hearts: &HeartPhantom, label: u8) -> Result<Mo
             let [low, high] = grade.interval;
             format!("predicted {:.2}, {low:.2} to {high:.2}", grade.dice)
         });
+        let reconstruction =
+            volume(assessment.reconstruction.into_data().remove_axis(Axis(3)).remove_axis(Axis(0)));
         let plane = |volume: &Volume<f32>| volume.data().index_axis(Axis(2), 0).to_owned();
         let gray = |values: &Array2<f32>| Picture::gray(values.view(), window);
         let of = |labels: &Array2<u8>| labels.mapv(|found| found == label);
@@ -186,7 +191,7 @@ fn pictures(model: &QualityModel, hearts: &HeartPhantom, label: u8) -> Result<Mo
                 .enlarged(ENLARGED)?
                 .outlined(of(&slice.labels).view(), Rgb::TRUTH)?
                 .outlined(of(&tested).view(), TESTED)?,
-            gray(&plane(&assessment.reconstruction))?.enlarged(ENLARGED)?,
+            gray(&plane(&reconstruction))?.enlarged(ENLARGED)?,
             error.enlarged(ENLARGED)?,
         ];
         montage = montage.row(format!("{name}: Dice {true_dice:.2}, {said}"), row)?;

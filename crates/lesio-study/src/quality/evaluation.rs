@@ -14,9 +14,7 @@ use serde_json::{Value, json};
 use crate::quality::data::{Dealt, QualityDataConfig};
 use crate::quality::error::QualityStudyError;
 use crate::quality::networks::{NetworkFolder, check_file_names};
-use crate::quality::predictions::{
-    GradeLevel, LEVELS, NetworkCounts, NetworkFigures, PredictionGrades, scored,
-};
+use crate::quality::predictions::{GradeLevel, NetworkCounts, NetworkFigures, PredictionGrades, scored};
 use crate::quality::progress::QualityObserver;
 use crate::quality::ungraded::UngradedCase;
 use crate::reading::BadCases;
@@ -111,7 +109,7 @@ pub fn evaluate_quality(
     config: &QualityEvaluationConfig,
     observer: &mut QualityObserver<'_>,
 ) -> Result<QualityEvaluation, QualityStudyError> {
-    let networks = NetworkFolder::open_all(&data.predictions)?;
+    let (networks, reading) = (NetworkFolder::open_all(&data.predictions)?, &data.reading);
     if networks.is_empty() {
         return Err(QualityStudyError::Data {
             what: "there are no folders of segmentations to grade".to_owned(),
@@ -154,12 +152,13 @@ pub fn evaluate_quality(
         IntervalSource::Model => model,
         IntervalSource::OtherNetworks => model.uncalibrated(),
     };
-    let mut grades = PredictionGrades::measure(&model, &cases, &networks, config.bad_cases, observer)?;
+    let mut grades =
+        PredictionGrades::measure(&model, &cases, &networks, reading, config.bad_cases, observer)?;
     let mut failed = grades.failed.clone();
     let mut calibrating_patients = 0;
     if by_others {
         let calibration =
-            PredictionGrades::measure(&model, &held_out, &networks, config.bad_cases, observer)?;
+            PredictionGrades::measure(&model, &held_out, &networks, reading, config.bad_cases, observer)?;
         calibrating_patients = distinct(calibration.grades.iter().map(|grade| &grade.patient));
         failed.extend(calibration.failed.iter().cloned());
         grades = grades.leaving_networks_out(&calibration, &model.config().framing.labels)?;
@@ -266,7 +265,7 @@ impl QualityEvaluation {
     /// # Errors
     /// None in practice; tables check their own rows.
     pub fn tables(&self) -> Result<Vec<Table>, QualityStudyError> {
-        LEVELS.into_iter().map(|level| figures_table(&self.figures, level)).collect()
+        GradeLevel::ALL.into_iter().map(|level| figures_table(&self.figures, level)).collect()
     }
 
     /// A page with the tables, and every estimate over its truth; only with the counts if nothing is graded.
@@ -282,7 +281,7 @@ impl QualityEvaluation {
         if self.grades.grades.is_empty() {
             return Ok(page.provenance(provenance));
         }
-        for (level, table) in LEVELS.into_iter().zip(self.tables()?) {
+        for (level, table) in GradeLevel::ALL.into_iter().zip(self.tables()?) {
             let mut plot =
                 ScatterPlot::new(format!("Dice of {}", level.name()), "true Dice", "estimated Dice")
                     .identity();

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use lesio_image::{ImageError, Volume};
+use lesio_image::{ImageError, Scan, Volume};
+use lesio_io::ReadOptions;
 use lesio_io::dataset::Case;
 use lesio_quality::{EstimateError, EstimatorConfig, InputError, SLICE_AXIS, Standardization, TrueSlice};
-use ndarray::{ArrayView2, Axis};
+use ndarray::{ArrayView3, Axis};
 
 use crate::quality::error::QualityStudyError;
 use crate::quality::networks::NetworkFolder;
@@ -24,43 +25,46 @@ pub(super) struct Given {
     constant: Vec<(usize, BTreeSet<u8>, ImageError)>,
 }
 
-/// The slices of a case, with what networks gave for it; that is added to `given`, too.
+/// The slices of a case, with what networks gave for it, and the names of its channels; what networks gave is added to
+/// `given`, too.
 ///
 /// # Errors
 /// Files that cannot be read or are of another place than the image, a case without labels, voxels that are not finite, and labels
 /// in a slice whose image is constant. The errors name the file; [`QualityStudyError::Case`] around them names the case.
 pub(super) fn read_case(
     case: &Case,
+    options: &ReadOptions,
     networks: &[NetworkFolder],
     given: &mut Vec<Given>,
-) -> Result<Vec<TrueSlice>, QualityStudyError> {
-    read_files(case, networks, given).map_err(|error| error.of_case(case.id()))
+) -> Result<(Vec<TrueSlice>, Vec<String>), QualityStudyError> {
+    read_files(case, options, networks, given).map_err(|error| error.of_case(case.id()))
 }
 
 fn read_files(
     case: &Case,
+    options: &ReadOptions,
     networks: &[NetworkFolder],
     given: &mut Vec<Given>,
-) -> Result<Vec<TrueSlice>, QualityStudyError> {
-    let (image, labels) = case.read_volume()?;
+) -> Result<(Vec<TrueSlice>, Vec<String>), QualityStudyError> {
+    let (image, labels) = case.read_labeled(options)?;
     let without = || QualityStudyError::Data { what: "it has no labels".to_owned() };
     let labels = labels.ok_or_else(without)?;
     let path = image_path(case);
-    let mut slices = TrueSlice::of_volume(case.patient(), case.id(), &image, &labels)
+    let mut slices = TrueSlice::of_scan(case.patient(), case.id(), &image, &labels)
         .map_err(|error| QualityStudyError::from(error).of_file(path))?;
     let faults = constant_slices(&image).map_err(|error| error.of_file(path))?;
     if let Some((index, _, fault)) = labels_in(&labels, &faults).into_iter().next() {
         return Err(of_slice(index, fault).of_file(path));
     }
     for (network, folder) in networks.iter().enumerate() {
-        let Some((path, segmentation)) = folder.segmentation(case, &image)? else { continue };
+        let Some((path, segmentation)) = folder.segmentation(case, &image, options)? else { continue };
         TrueSlice::segmented(&mut slices, &image, &segmentation)
             .map_err(|error| QualityStudyError::from(error).of_file(path))?;
         let labels = held(segmentation.data().iter());
         let constant = labels_in(&segmentation, &faults);
         given.push(Given { network, case: case.id().to_owned(), path: path.to_owned(), labels, constant });
     }
-    Ok(slices)
+    Ok((slices, image.names().to_vec()))
 }
 
 /// Checks what networks gave, as far as the labels decide that are only known when all cases are read.
@@ -120,16 +124,19 @@ pub(super) fn image_path(case: &Case) -> &Path {
     case.images().first().map_or(Path::new(""), PathBuf::as_path)
 }
 
-/// The fault of each slice whose image is constant, as padding is; `None` for all others.
+/// The fault of each slice with a channel that is constant, as padding is; `None` for all others.
 ///
 /// # Errors
 /// Values that are not finite.
-fn constant_slices(image: &Volume<f32>) -> Result<Vec<Option<ImageError>>, QualityStudyError> {
-    let slices = image.data().axis_iter(Axis(SLICE_AXIS)).enumerate();
-    let fault = |(index, slice): (usize, ArrayView2<'_, f32>)| match Standardization::of(&slice) {
+fn constant_slices(image: &Scan) -> Result<Vec<Option<ImageError>>, QualityStudyError> {
+    let slices = image.data().axis_iter(Axis(1 + SLICE_AXIS)).enumerate();
+    let fault = |(index, slice): (usize, ArrayView3<'_, f32>)| match Standardization::of_channels(&slice) {
         Ok(_) => Ok(None),
-        Err(fault @ ImageError::ConstantImage { .. }) => Ok(Some(fault)),
-        Err(fault) => Err(of_slice(index, fault)),
+        Err(fault) => {
+            let own = if let ImageError::Channel { source, .. } = &fault { source } else { &fault };
+            let is_constant = matches!(own, ImageError::ConstantImage { .. });
+            if is_constant { Ok(Some(fault)) } else { Err(of_slice(index, fault)) }
+        }
     };
     slices.map(fault).collect()
 }

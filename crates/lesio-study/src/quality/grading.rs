@@ -8,21 +8,22 @@ use lesio_io::ReadOptions;
 use lesio_io::atomic::Existing;
 use lesio_io::dataset::{Case, Dataset};
 use lesio_io::spreadsheet::CommaTable;
-use lesio_quality::{Assessment, Grade, QualityModel};
+use lesio_quality::{Assessment, Grade, QualityModel, SliceAssessment, SliceVerdict};
 use lesio_report::{Column, Table, TableCell, TableError};
 use lesio_settings::{require, setters};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::case_record::{RECORD, finished, forget, key_of, record};
+use crate::case_record::{RECORD, finished, forget, is_full, key_of, record};
+use crate::channel_name::notice_other_channel;
 use crate::checksum::file_checksum;
-use crate::folder::{case_folders, check_folder, prepare_folder};
+use crate::folder::{case_folders, check_folder, prepare_folder, remove_earlier};
 use crate::further::FurtherColumns;
 use crate::localize::FinishedCases;
 use crate::observer::{Notice, Observer, Step};
 use crate::quality::assessment::GradedFile;
 use crate::quality::ungraded::UngradedCase;
-use crate::shard::{Shard, ShardRecord, ShardReport, join_shards};
+use crate::shard::{Merged, Shard, ShardRecord};
 use crate::workers::in_parallel;
 use crate::workflow_error::WorkflowError;
 
@@ -118,7 +119,7 @@ pub struct GradedCase {
     /// The grades of the labels in the volume; `None` where nothing is segmented.
     pub volume: Option<Vec<Grade>>,
     /// The slices, as in an [`Assessment`].
-    pub slices: Value,
+    pub slices: Vec<SliceAssessment>,
 }
 
 /// Grades the segmentation of every case of a data set, whose masks are the segmentations, and writes for each case what
@@ -144,7 +145,8 @@ pub fn grade_folder(
     // They are written last: hours of work are not to end with them. A shard writes no table.
     let table = config.shard.is_none().then(|| CASE_TABLE.to_owned());
     let last = [GradingReport::file_name(config.shard)].into_iter().chain(table);
-    config.refuse_existing(last.map(|name| config.folder.join(name)))?;
+    let last: Vec<String> = last.collect();
+    config.refuse_existing(last.iter().map(|name| config.folder.join(name)))?;
     let all = data.cases();
     let folders = case_folders(&config.folder, all);
     let places = config.shard.map_or_else(|| (0..all.len()).collect(), |shard| shard.places(all));
@@ -153,6 +155,10 @@ pub fn grade_folder(
     let reading = config.reading.clone().max_bytes(memory);
     let options = crc32fast::hash(format!("{:?}", config.reading.clone().max_bytes(0)).as_bytes());
     let work = Work { model, config, reading, fingerprint: model.fingerprint(), options };
+    notice_other_channel(model.channel_names(), all, &config.reading, observer);
+    if config.existing == Existing::Replace {
+        remove_earlier(&config.folder, last)?;
+    }
     let (mut done, mut failed) = (BTreeMap::new(), BTreeMap::new());
     observer.begin(&Step::Grading, cases.len());
     in_parallel(
@@ -167,6 +173,7 @@ pub fn grade_folder(
                     observer.notice(&Notice::CaseDone { case: case.id(), folder });
                     done.insert(place, graded);
                 }
+                Err(error) if is_full(&error) => return Err(error),
                 Err(error) => {
                     observer.notice(&Notice::CaseFailed { case: case.id(), error: &error });
                     failed.insert(place, UngradedCase::new(case, None, observer.explain(&error)));
@@ -186,18 +193,7 @@ pub fn grade_folder(
     })
 }
 
-/// Merges the reports of all shards of a data set into the report of a single run.
-///
-/// # Errors
-/// If there is no report, if a shard is missing, occurs twice or lacks cases, and if reports differ in data set, model or
-/// options.
-pub fn merge_grades(
-    reports: impl IntoIterator<Item = GradingReport>,
-) -> Result<GradingReport, WorkflowError> {
-    join_shards(reports)
-}
-
-impl ShardReport for GradingReport {
+impl Merged for GradingReport {
     fn shard(&mut self) -> &mut Option<ShardRecord> {
         &mut self.shard
     }
@@ -261,15 +257,16 @@ impl Work<'_> {
             return Ok(GradedCase { id, patient, further, image, segmentation, ..graded });
         }
         // Before the record is removed, which vouches for results that must not be replaced, and before any work.
-        let results = GradedFile::NAMES.into_iter().chain([RECORD]);
+        let results = GradedFile::file_names(self.model, case.is_volume());
+        let results = results.iter().map(String::as_str).chain([RECORD]);
         self.config.refuse_existing(results.map(|name| folder.join(name)))?;
-        let graded = GradedFile::of_case(self.model, case, &self.reading)?;
+        let graded = GradedFile::read(self.model, case, &self.reading)?;
         prepare_folder(folder)?;
         forget(&folder.join(RECORD))?;
-        graded.write(folder, self.config.existing)?;
+        let names = graded.write(folder, self.config.existing)?;
         // A file that cannot be read again is not worth an error after all the work: the case is then not finished.
-        let files = checksums(folder, graded.names()).ok();
-        let case = GradedCase::new(case, graded.assessment, image, segmentation.to_owned())?;
+        let files = checksums(folder, names.iter().map(String::as_str)).ok();
+        let case = GradedCase::new(case, graded.assessment, image, segmentation.to_owned());
         let (Some(key), Some(files)) = (key, files) else { return Ok(case) };
         let finished = Finished { case, files };
         record(&folder.join(RECORD), key, &finished)?;
@@ -294,36 +291,35 @@ fn checksums<'n>(folder: &Path, names: impl Iterator<Item = &'n str>) -> io::Res
 }
 
 impl GradedCase {
-    fn new(
-        case: &Case,
-        assessment: Assessment,
-        image: PathBuf,
-        segmentation: PathBuf,
-    ) -> Result<Self, WorkflowError> {
-        let slices = serde_json::to_value(&assessment.slices)?;
-        Ok(Self {
+    fn new(case: &Case, assessment: Assessment, image: PathBuf, segmentation: PathBuf) -> Self {
+        Self {
             id: case.id().to_owned(),
             patient: case.patient().to_owned(),
             further: case.further().to_vec(),
             image,
             segmentation,
             volume: assessment.volume,
-            slices,
-        })
+            slices: assessment.slices,
+        }
     }
 
     /// The number of graded slices whose image is unlike those of the training, which makes their grades unreliable, and
     /// the number of all graded slices.
     #[must_use]
     pub fn unlike_slices(&self) -> [usize; 2] {
-        let unlike = |slice: &Value| slice.pointer("/unlikeness/unlike").and_then(Value::as_bool);
-        let graded: Vec<bool> = self.slices.as_array().into_iter().flatten().filter_map(unlike).collect();
-        [graded.iter().filter(|&&unlike| unlike).count(), graded.len()]
+        let [mut unlike, mut graded] = [0, 0];
+        for slice in &self.slices {
+            if let SliceVerdict::Graded { unlikeness, .. } = &slice.verdict {
+                graded += 1;
+                unlike += usize::from(unlikeness.unlike);
+            }
+        }
+        [unlike, graded]
     }
 
     /// Whether something is segmented in a slice, but too little for a grade.
     fn is_too_small(&self) -> bool {
-        self.slices.as_array().into_iter().flatten().any(|slice| slice["verdict"] == "too-small")
+        self.slices.iter().any(|slice| slice.verdict == SliceVerdict::TooSmall)
     }
 
     /// Why a case without a volume's grade has none.
@@ -492,12 +488,20 @@ mod tests {
                 "distance_millimeters": millimeters,
             }])
         };
-        let slice = |unlike: bool| json!({"verdict": "graded", "unlikeness": {"unlike": unlike}});
-        let slices = json!([slice(true), {"verdict": "empty"}, slice(false), slice(true)]);
+        let slice = |index: usize, unlike: bool| {
+            let unlikeness = json!({"distance": 1.0, "unlike": unlike, "most": ["noise", 2.0]});
+            json!({"index": index, "verdict": "graded", "labels": [], "mean_dice": 0.5, "unlikeness": unlikeness})
+        };
+        let slices =
+            json!([slice(0, true), {"index": 1, "verdict": "empty"}, slice(2, false), slice(3, true)]);
         let (graded, nothing) = (case("a", grade(json!(6.0)), slices), case("b", Value::Null, json!([])));
         assert_eq!((graded.unlike_slices(), nothing.unlike_slices()), ([2, 3], [0, 0]));
-        let flat = case("c", grade(Value::Null), json!([slice(false)]));
-        let speck = case("d", Value::Null, json!([{"verdict": "empty"}, {"verdict": "too-small"}]));
+        let flat = case("c", grade(Value::Null), json!([slice(0, false)]));
+        let speck = case(
+            "d",
+            Value::Null,
+            json!([{"index": 0, "verdict": "empty"}, {"index": 1, "verdict": "too-small"}]),
+        );
         let report = json!({
             "of": "grading", "fingerprint": "", "cases": [graded, nothing, flat, speck],
             // Reports of earlier versions do not tell the patient.

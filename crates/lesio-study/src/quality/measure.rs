@@ -143,10 +143,10 @@ impl QualityStudy {
             for strength in self.config.strengths.clone() {
                 let perturbation = Perturbation::Shift(shift);
                 self.measure(model, perturbation, strength, AttackUnit::Std, |model, samples| {
-                    let width = model.config().framing.grid[1];
+                    let grid = model.config().framing.grid;
                     let mut images = Vec::new();
                     for (number, sample) in samples.iter().enumerate() {
-                        images.extend(shift.apply(&sample.image, width, strength, seed ^ number as u64)?);
+                        images.extend(shift.apply(&sample.image, grid, strength, seed ^ number as u64)?);
                     }
                     Ok(Some(images))
                 })?;

@@ -35,7 +35,7 @@ pub use error::QualityStudyError;
 pub use evaluation::{
     GradedPatients, IntervalSource, QualityEvaluation, QualityEvaluationConfig, evaluate_quality,
 };
-pub use grading::{GradeConfig, GradedCase, GradingReport, grade_folder, merge_grades};
+pub use grading::{GradeConfig, GradedCase, GradingReport, grade_folder};
 pub use measure::QualityStudy;
 pub use networks::{ALL_NETWORKS, NetworkFolder};
 pub use predictions::{GradeBesideTruth, GradeLevel, NetworkCounts, NetworkFigures, PredictionGrades};

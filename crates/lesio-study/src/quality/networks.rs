@@ -3,17 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use lesio_image::Volume;
+use lesio_image::{Scan, Volume};
 use lesio_io::dataset::Case;
-use lesio_io::{ReadError, ReadOptions};
+use lesio_io::{ReadError, ReadOptions, is_image, is_volume, without_ending};
 
 use crate::quality::error::QualityStudyError;
 
 /// The name of all networks together.
 pub const ALL_NETWORKS: &str = "all";
-
-/// Endings of the files, longest first.
-const ENDINGS: [&str; 2] = [".nii.gz", ".nii"];
 
 /// What one network gave: files named like the cases that they segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,8 +24,8 @@ pub struct NetworkFolder {
 }
 
 impl NetworkFolder {
-    /// Lists folders. Each is a network's own, with files `CASE.nii.gz` or `CASE.nii`, or holds such folders of several
-    /// networks. A `/` in the name of a case is an underscore in the name of the file.
+    /// Lists folders. Each is a network's own, with files such as `CASE.nii.gz`, or `CASE.png` for pictures, or holds such
+    /// folders of several networks. A `/` in the name of a case is an underscore in the name of the file.
     ///
     /// # Errors
     /// Folders that cannot be listed or hold no such file, two networks of one name, and a network called [`ALL_NETWORKS`].
@@ -80,13 +77,11 @@ impl NetworkFolder {
     pub(super) fn segmentation(
         &self,
         case: &Case,
-        image: &Volume<f32>,
+        image: &Scan,
+        options: &ReadOptions,
     ) -> Result<Option<(&Path, Volume<u8>)>, ReadError> {
-        let (Some(path), Some(image_path)) = (self.file(case.id()), case.images().first()) else {
-            return Ok(None);
-        };
-        let segmentation = ReadOptions::new().read_as::<u8>(path)?;
-        Ok(Some((path, case.matching().bring(segmentation, path, image, image_path)?)))
+        let Some(path) = self.file(case.id()) else { return Ok(None) };
+        Ok(Some((path, case.labels_on(image, path, options)?)))
     }
 
     /// Refuses a network that segmented none of these cases.
@@ -111,9 +106,10 @@ impl NetworkFolder {
         let mut files = BTreeMap::new();
         for path in entries(folder)? {
             let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let stem = ENDINGS.iter().find_map(|ending| file.strip_suffix(ending));
-            if let Some(case) = stem.filter(|case| !case.is_empty() && !case.starts_with('.'))
-                && let Some(other) = files.insert(case.to_owned(), path.clone())
+            let stem = if is_volume(&path) || is_image(&path) { without_ending(&file) } else { "" };
+            if !stem.is_empty()
+                && !stem.starts_with('.')
+                && let Some(other) = files.insert(stem.to_owned(), path.clone())
             {
                 let what = format!("{} and {} are of one case", other.display(), path.display());
                 return Err(QualityStudyError::Data { what });

@@ -100,8 +100,13 @@ impl QualityStudy {
             };
             let plane = |values: Vec<f32>| Array2::from_shape_vec(framing.grid, values);
             let mask = |values: Vec<bool>| Array2::from_shape_vec(framing.grid, values);
-            let image = plane(sample.image.clone())?;
-            let reconstruction = plane(reconstructed.reconstruction.unwrap_or_default())?;
+            // Of several channels, the first.
+            let first = |mut values: Vec<f32>| {
+                values.truncate(framing.pixels());
+                plane(values)
+            };
+            let image = first(sample.image.clone())?;
+            let reconstruction = first(reconstructed.reconstruction.unwrap_or_default())?;
             let error = plane(estimate.error.unwrap_or_default())?;
             let truth = mask(sample.truth.iter().map(is_graded).collect())?;
             let candidate = mask(sample.segmentation.iter().map(|&index| index != 0).collect())?;

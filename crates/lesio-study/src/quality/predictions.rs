@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lesio_image::{Volume, check_finite};
+use lesio_image::{Scan, Volume, check_finite};
+use lesio_io::ReadOptions;
 use lesio_io::dataset::Case;
 use lesio_io::spreadsheet::CommaTable;
 use lesio_metrics::{BootstrapConfig, WhenEmpty, dice_per_label};
 use lesio_quality::{
     Assessment, EstimateError, GradeCalibration, InputError, QualityModel, Scored, SliceVerdict,
 };
+use lesio_settings::named;
 use ndarray::Axis;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -32,19 +34,7 @@ pub enum GradeLevel {
     Volumes,
 }
 
-/// The levels in the order of a report.
-pub(super) const LEVELS: [GradeLevel; 2] = [GradeLevel::Slices, GradeLevel::Volumes];
-
-impl GradeLevel {
-    /// The name in reports.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Slices => "slices",
-            Self::Volumes => "volumes",
-        }
-    }
-}
+named!(GradeLevel, "unit of a grade", { "slices" => Self::Slices, "volumes" => Self::Volumes });
 
 /// One grade, beside the truth.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -125,6 +115,7 @@ impl PredictionGrades {
         model: &QualityModel,
         cases: &[Case],
         networks: &[NetworkFolder],
+        options: &ReadOptions,
         bad: BadCases,
         observer: &mut QualityObserver<'_>,
     ) -> Result<Self, QualityStudyError> {
@@ -136,7 +127,7 @@ impl PredictionGrades {
         let mut found = Self { networks: networks.iter().map(named).collect(), ..Default::default() };
         report(observer, &QualityProgress::Begin { what: "grading", total: cases.len() })?;
         for case in cases {
-            for Failure { network, error } in found.grade(model, case, networks)? {
+            for Failure { network, error } in found.grade(model, case, networks, options)? {
                 if bad == BadCases::Stop {
                     return Err(error.of_case(case.id()));
                 }
@@ -161,8 +152,9 @@ impl PredictionGrades {
         model: &QualityModel,
         case: &Case,
         networks: &[NetworkFolder],
+        options: &ReadOptions,
     ) -> Result<Vec<Failure>, QualityStudyError> {
-        let (image, truth) = match read_case(case) {
+        let (image, truth) = match read_case(case, options) {
             Ok(both) => both,
             Err(error) => {
                 for (network, counts) in networks.iter().zip(&mut self.networks) {
@@ -174,7 +166,7 @@ impl PredictionGrades {
         };
         let (mut given, mut failed) = (Vec::new(), Vec::new());
         for (place, network) in networks.iter().enumerate() {
-            match network.segmentation(case, &image) {
+            match network.segmentation(case, &image, options) {
                 Ok(Some((path, segmentation))) => given.push((place, path, segmentation)),
                 Ok(None) => self.networks[place].absent += 1,
                 Err(error) => {
@@ -206,7 +198,9 @@ impl PredictionGrades {
                     // What is wrong with the image is the same for all networks.
                     let of_image = matches!(
                         error,
-                        QualityStudyError::Estimate(EstimateError::Input(InputError::SliceAxis { .. }))
+                        QualityStudyError::Estimate(EstimateError::Input(
+                            InputError::SliceAxis { .. } | InputError::Channels { .. } | InputError::Names(_)
+                        ))
                     );
                     match of_image {
                         true if failed.iter().any(|own| own.network.is_none()) => {}
@@ -243,7 +237,7 @@ impl PredictionGrades {
         left_out: Option<&str>,
     ) -> Result<[Vec<GradeCalibration>; 2], QualityStudyError> {
         let mut found = [Vec::new(), Vec::new()];
-        for (level, found) in LEVELS.into_iter().zip(&mut found) {
+        for (level, found) in GradeLevel::ALL.into_iter().zip(&mut found) {
             for &label in labels {
                 let is_own = |grade: &&GradeBesideTruth| {
                     grade.level() == level && grade.label == label && Some(grade.network.as_str()) != left_out
@@ -439,8 +433,8 @@ pub(super) fn scored<'a>(grades: impl Iterator<Item = &'a GradeBesideTruth>) -> 
 ///
 /// # Errors
 /// Files that cannot be read, a case without labels, and voxels that are not finite; the errors name the file.
-fn read_case(case: &Case) -> Result<(Volume<f32>, Volume<u8>), QualityStudyError> {
-    let (image, truth) = case.read_volume()?;
+fn read_case(case: &Case, options: &ReadOptions) -> Result<(Scan, Volume<u8>), QualityStudyError> {
+    let (image, truth) = case.read_labeled(options)?;
     let truth = truth.ok_or_else(|| QualityStudyError::Data { what: "it has no labels".to_owned() })?;
     let of_image = |error| QualityStudyError::from(InputError::from(error)).of_file(image_path(case));
     check_finite(image.data()).map_err(of_image)?;

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::quality::data::QualityData;
 use crate::quality::error::QualityStudyError;
 use crate::quality::evaluation::figures_table;
-use crate::quality::predictions::{LEVELS, NetworkFigures, PredictionGrades};
+use crate::quality::predictions::{GradeLevel, NetworkFigures, PredictionGrades};
 use crate::quality::progress::{QualityObserver, QualityProgress};
 use crate::reading::BadCases;
 
@@ -56,6 +56,7 @@ pub fn train_quality(
     let pipeline =
         QualityPipeline::prepare(pipeline, estimators, own, held_out, cache, device, &mut training)?;
     let model = pipeline.model(method, &mut training)?;
+    let model = model.with_channel_names(data.channels.clone()).map_err(PipelineError::from)?;
     let estimates = model.estimator().estimate_samples(pipeline.held_out(), None)?;
     let labels = model.config().framing.labels.iter().enumerate();
     let scores = labels.map(|(position, &label)| {
@@ -69,7 +70,8 @@ pub fn train_quality(
     if !data.networks.is_empty() {
         let labels = &data.estimators.framing.labels;
         let (model, cases) = (&trained.model, &data.held_out_cases);
-        let grades = PredictionGrades::measure(model, cases, &data.networks, BadCases::Stop, observer)?;
+        let grades =
+            PredictionGrades::measure(model, cases, &data.networks, &data.reading, BadCases::Stop, observer)?;
         let [slices, volumes] = grades.calibrations(labels, None)?;
         trained.model = trained.model.calibrated(slices, volumes).map_err(PipelineError::from)?;
         // Of networks that segmented nothing, nothing is known, and nothing can be learned from them.
@@ -132,7 +134,7 @@ impl TrainedQuality {
         let mut page = page.section("Networks in use, on the same patients").paragraph(
             "The intervals of each network were fitted on the others; the model's are fitted on all.",
         );
-        for level in LEVELS {
+        for level in GradeLevel::ALL {
             page = page.table(figures_table(&self.networks, level)?);
         }
         Ok(page.provenance(provenance))
