@@ -1,4 +1,4 @@
-//! Grades a segmentation of a volume without its truth.
+//! Grades a segmentation of a volume or of a picture without its truth.
 //!
 //! `cargo run --release --example assess -- --model target/lesio/train_quality --image frame.nii.gz --segmentation mask.nii.gz`
 
@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use clap::Parser;
 use lesio::io::Matching;
-use lesio::io::dataset::{Dataset, DatasetOptions, Layout, MissingMask};
+use lesio::io::dataset::{Case, Dataset, DatasetOptions, Layout, Mask, MissingMask};
 use lesio::quality::QualityModel;
 use lesio::report::write_json;
 use lesio::study::WorkflowError;
@@ -18,32 +18,35 @@ use lesio_examples::cohort::CohortArgs;
 use lesio_examples::grades::{
     graded_by, not_graded, segmentation_name, stamped_grades, stamped_with, write_grades,
 };
-use lesio_examples::quality::{warn_of_channels, warn_of_unused_for_one_image};
+use lesio_examples::quality::check_one_image;
 use lesio_examples::{
-    DeviceArgs, LayoutArgs, Outcome, ReadArgs, Watch, check_folder, model_path, parse, prepare_folder, run,
-    say,
+    DeviceArgs, LayoutArgs, Outcome, ReadArgs, Watch, check_folder, is_manifest, model_path, parse,
+    prepare_folder, run, say,
 };
 use serde_json::json;
 
 /// Predict the quality of a segmentation: the Dice of each label, by slice and for the volume, with intervals.
 ///
-/// Writes report.json and, with --data, cases.csv. For each image it writes assessment.png and three volumes on the
-/// image's grid: reconstruction.nii.gz (the expected image if the segmentation were right), difference.nii.gz, and
-/// error.nii.gz (the probability that the label of a voxel is wrong).
+/// Writes report.json and, with --data, cases.csv. For each image it writes assessment.png and maps on the image's grid:
+/// reconstruction.nii.gz (the expected image if the segmentation were right), difference.nii.gz, and error.nii.gz (the
+/// probability that the label of a voxel is wrong). Of several channels, the first two are written for each; maps of
+/// pictures are .tiff.
 #[derive(Debug, Parser)]
 #[command(args_override_self = true)]
 struct Args {
     /// A model file of `train_quality`, or its folder
     #[arg(long)]
     model: PathBuf,
-    /// The image, a NIfTI file. With --data: the name of the image in the folder of each case [default: image.nii.gz]
-    #[arg(long, required_unless_present = "data")]
-    image: Option<PathBuf>,
-    /// Its segmentation, a NIfTI file on the same grid; the voxels may have another order. With --data: its name
-    /// [default: segmentation.nii.gz; with layout bids dseg, with layout dicom {case}.nii.gz]
+    /// The image, a NIfTI file or a picture; several co-registered channels separated by commas. With --data: the name
+    /// of the image in the folder of each case [default: image.nii.gz]
+    #[arg(long, value_delimiter = ',', required_unless_present = "data")]
+    image: Vec<PathBuf>,
+    /// Its segmentation, a NIfTI file on the same grid, whose voxels may have another order, or a gray picture whose
+    /// values are the labels. With --data: its name [default: segmentation.nii.gz; with layout bids dseg, with layout
+    /// dicom {case}.nii.gz]
     #[arg(long, required_unless_present = "data")]
     segmentation: Option<PathBuf>,
-    /// Grade every case of this folder instead of one image
+    /// Grade every case of this folder, or of this table (CSV), instead of one image
     #[arg(long)]
     data: Option<PathBuf>,
     /// Layout of the folder
@@ -78,7 +81,6 @@ fn main() -> ExitCode {
 fn program() -> Outcome {
     let args = parse::<Args>();
     let started = Instant::now();
-    warn_of_channels();
     check_folder(&args.out)?;
     let model = QualityModel::load(model_path(&args.model), &args.device.device)?;
     match &args.data {
@@ -89,11 +91,12 @@ fn program() -> Outcome {
 
 /// Grades a folder.
 fn grade_all(args: &Args, model: &QualityModel, data: &Path, started: Instant) -> Outcome {
-    let name = |given: &Option<PathBuf>| given.as_ref().map(|given| given.display().to_string());
-    let (image, segmentation) = (Vec::from_iter(name(&args.image)), name(&args.segmentation));
-    args.of_layout.check(&args.layout, &image, segmentation.as_ref().map(|_| "segmentation"))?;
-    let segmentation = segmentation.unwrap_or_else(|| segmentation_name(&args.layout).to_owned());
-    let layout = args.of_layout.complete(&args.layout, &image, Some(&segmentation));
+    let names = |given: &[PathBuf]| given.iter().map(|given| given.display().to_string()).collect::<Vec<_>>();
+    let (image, segmentation) = (names(&args.image), names(args.segmentation.as_slice()).pop());
+    let layout = if is_manifest(data) { &Layout::Manifest } else { &args.layout };
+    args.of_layout.check(layout, &image, segmentation.as_ref().map(|_| "segmentation"))?;
+    let segmentation = segmentation.unwrap_or_else(|| segmentation_name(layout).to_owned());
+    let layout = args.of_layout.complete(layout, &image, Some(&segmentation));
     let options = DatasetOptions::new().missing_mask(MissingMask::Keep).matching(args.matching);
     let data = Dataset::open_with(data, &layout, &options)?;
     let config = GradeConfig::new(&args.out)
@@ -118,19 +121,17 @@ fn grade_all(args: &Args, model: &QualityModel, data: &Path, started: Instant) -
 
 /// Grades a file.
 fn grade_one(args: &Args, model: &QualityModel, started: Instant) -> Outcome {
-    let (Some(image), Some(segmentation)) = (&args.image, &args.segmentation) else {
+    let (image, Some(segmentation)) = (&args.image, &args.segmentation) else {
         return Err("--image and --segmentation say what to grade, or --data".into());
     };
-    if args.cohort.shard.is_some() {
-        return Err("--shard divides the cases of --data".into());
-    }
-    warn_of_unused_for_one_image(&args.cohort);
-    let mut paths = ["report.json"].into_iter().chain(GradedFile::NAMES).map(|name| args.out.join(name));
+    check_one_image(&args.cohort)?;
+    let case = Case::of_files("image", image, Mask::File(segmentation.clone()), args.matching);
+    let names = GradedFile::file_names(model, case.is_volume()).into_iter().chain(["report.json".to_owned()]);
+    let mut paths = names.map(|name| args.out.join(name));
     if let Some(path) = paths.find(|path| !args.overwrite && path.symlink_metadata().is_ok()) {
         return Err(format!("{} exists; --overwrite replaces it", path.display()).into());
     }
-    let graded = GradedFile::read(model, image, segmentation, &args.reading.options(), args.matching)
-        .map_err(WorkflowError::from)?;
+    let graded = GradedFile::read(model, &case, &args.reading.options()).map_err(WorkflowError::from)?;
     prepare_folder(&args.out)?;
     graded.write(&args.out, args.cohort.existing(args.overwrite))?;
     say!("{}", graded.summary());

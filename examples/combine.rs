@@ -83,7 +83,9 @@ fn program() -> Outcome {
         others = readable;
         failed.extend(unread);
     }
-    models.iter().for_each(|(_, model)| notice_other_channel(model, &cases, &options, &mut watch));
+    for (_, model) in &models {
+        notice_other_channel(model.channel_names(), &cases, &options, &mut watch);
+    }
     let (subjects, further) = (ReadCases::new(&cases, &options), ReadCases::new(&others, &options));
     let combined = combine_localizers(models, &subjects, Some(&further), &mut watch)?;
     prepare_folder(&args.out)?;

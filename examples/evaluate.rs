@@ -26,10 +26,10 @@ use serde_json::json;
 
 /// Score every predictor of one or more models against masks, with 95 % intervals over patients.
 ///
-/// Writes report.json, report.html and cases.csv (the marks in each case) into the folder --out. The measurements of
-/// each case stay there until the end, so that --resume can continue an interrupted run. There are two scopes: slices
-/// with a lesion, and all slices. The pixels of the foreground and of the lesions are scored. With --validation, the
-/// program also states which predictor or ensemble is best on that split, and its figures on the tested split.
+/// Writes report.json, report.html and cases.csv (the marks in each case) into --out, and replaces those of an earlier
+/// run. The measurements of each case stay there until the end, so that --resume can continue an interrupted run. There
+/// are two scopes: slices with a lesion, and all slices. Pixels of the foreground and of lesions are scored. With
+/// --validation, it also states which predictor or ensemble is best on that split, and its figures on the tested split.
 #[derive(Debug, Parser)]
 #[command(args_override_self = true)]
 struct Args {

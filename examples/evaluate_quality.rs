@@ -8,18 +8,18 @@ use std::time::Instant;
 
 use clap::Parser;
 use clap::builder::TypedValueParser;
-use lesio::io::dataset::Layout;
 use lesio::metrics::BootstrapConfig;
 use lesio::quality::QualityModel;
 use lesio::report::{Existing, RunRecord, write_json};
 use lesio::study::BadCases;
-use lesio::study::quality::{
-    GradedPatients, IntervalSource, QualityDataConfig, QualityEvaluationConfig, evaluate_quality,
-};
+use lesio::study::quality::{GradedPatients, IntervalSource, QualityEvaluationConfig, evaluate_quality};
 use lesio_examples::arguments::{MOST_REPLICATES, whole};
 use lesio_examples::choices::one_of;
-use lesio_examples::quality::{ungraded, volume_layouts, watch};
-use lesio_examples::{DeviceArgs, Outcome, command, model_path, parse, prepare_folder, run, say};
+use lesio_examples::labeled::LabeledDataArgs;
+use lesio_examples::quality::{ungraded, watch};
+use lesio_examples::{
+    DeviceArgs, Outcome, check_folder, command, model_path, parse, prepare_folder, run, say,
+};
 
 /// Measure the error of estimated segmentation quality for each segmentation network.
 ///
@@ -31,13 +31,10 @@ struct Args {
     /// A model file of `train_quality`, or its folder
     #[arg(long)]
     model: PathBuf,
-    /// Folder of the data set, with the ground truth
-    #[arg(long)]
-    data: PathBuf,
-    /// Layout of the folder
-    #[arg(long, value_parser = volume_layouts(), default_value = "acdc")]
-    layout: Layout,
-    /// Folders with segmentations, separated by commas; each holds files CASE.nii.gz or further such folders
+    #[command(flatten)]
+    data: LabeledDataArgs,
+    /// Folders with segmentations, separated by commas; each holds files CASE.nii.gz (for pictures CASE.png) or further
+    /// such folders
     #[arg(long, required = true, value_delimiter = ',', value_name = "FOLDERS")]
     predictions: Vec<PathBuf>,
     /// Patients whose segmentations are graded
@@ -84,14 +81,15 @@ fn main() -> ExitCode {
 fn program() -> Outcome {
     let args = parse::<Args>();
     let started = Instant::now();
-    prepare_folder(&args.out)?;
+    check_folder(&args.out)?;
     let model = QualityModel::load(model_path(&args.model), &args.device.device)?;
-    let data = QualityDataConfig::new(args.layout, model.provenance().seed).predictions(args.predictions);
+    let data = args.data.config(model.provenance().seed)?.predictions(args.predictions);
     let config = QualityEvaluationConfig::new(BootstrapConfig::new(args.seed).replicates(args.replicates))
         .patients(args.patients)
         .intervals(args.intervals)
         .bad_cases(if args.strict { BadCases::Stop } else { BadCases::LeaveOut });
-    let found = evaluate_quality(model, &args.data, &data, &config, &mut watch("grading"))?;
+    let found = evaluate_quality(model, &args.data.data, &data, &config, &mut watch("grading"))?;
+    prepare_folder(&args.out)?;
     let provenance = RunRecord::new(command("evaluate_quality")).seed(args.seed);
     let provenance = provenance.seconds(started.elapsed().as_secs_f64());
     let out = |name: &str| args.out.join(name);

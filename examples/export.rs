@@ -18,10 +18,11 @@ use serde_json::{Value, json};
 
 /// Write the networks of a localizer or of a quality model as ONNX (opset 17).
 ///
-/// Of a localizer, the program writes reconstruction.onnx into --out, of a VAE also encoder.onnx and decoder.onnx, and
-/// model.json: preprocessing, filters, thresholds and provenance. Of a quality model, it writes one file for each network,
-/// and model.json with its configuration, its intervals and what is computed between the networks. The metadata of each
-/// ONNX file contain the same JSON. `docs/serving.md` shows a server.
+/// Of a localizer, the program writes reconstruction.onnx into --out (segmentation.onnx for an imported segmenter, which
+/// restores nothing), of a VAE also encoder.onnx and decoder.onnx, and model.json: preprocessing, filters, thresholds and
+/// provenance. Of a quality model, it writes one file for each network, and model.json with its configuration, its
+/// intervals and what is computed between the networks. The metadata of each ONNX file contain the same JSON.
+/// `docs/serving.md` shows a server.
 #[derive(Debug, Parser)]
 #[command(args_override_self = true)]
 struct Args {
@@ -31,7 +32,7 @@ struct Args {
     /// Where intensities are scaled, for a model that scales all images alike
     #[arg(long, default_value = "outside", value_parser = one_of(vec![
         ("outside", "Before the graphs: they read what the network reads", Scaling::Outside),
-        ("inside", "In reconstruction.onnx: it reads intensities and gives intensities", Scaling::Inside),
+        ("inside", "In the graph of images, which reads intensities and gives them", Scaling::Inside),
     ]))]
     scaling: Scaling,
     /// Replace files of earlier runs
@@ -52,9 +53,7 @@ fn program() -> Outcome {
     let path = model_path(&args.model);
     let exported = if QualityModel::is_in(&path)? {
         if args.scaling == Scaling::Inside {
-            return Err(
-                "--scaling inside is for localizers: a quality model scales each image by itself".into()
-            );
+            return Err("--scaling inside is for localizers: a quality model scales each image alone".into());
         }
         export_quality(&QualityModel::load(&path, &Device::Cpu)?)?
     } else {

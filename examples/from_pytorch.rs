@@ -2,8 +2,8 @@
 //!
 //! `cargo run --release --example from_pytorch -- VAE.pth image.png`
 
-use std::error::Error;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
@@ -13,7 +13,7 @@ use lesio::nn::StateDict;
 use lesio::prelude::*;
 use lesio::vae::NetworkVae;
 use lesio_examples::burgess::{names, networks};
-use lesio_examples::say;
+use lesio_examples::{Outcome, parse, run, say};
 
 /// Compute an anomaly map with weights from PyTorch: a VAE of the public collection disentangling-vae
 #[derive(Parser)]
@@ -24,12 +24,17 @@ struct Args {
     picture: PathBuf,
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let Args { weights, picture } = Args::parse();
+fn main() -> ExitCode {
+    run(program)
+}
+
+fn program() -> Outcome {
+    let Args { weights, picture } = parse();
     let image: Image = read_image(picture)?;
     let [encoder, decoder] = networks(image.channels())?;
     // An error lists every missing or unexpected parameter.
-    let parameters = StateDict::read(weights)?.parameters(&[&encoder, &decoder], &names())?;
+    let parameters = StateDict::read(&weights)?.parameters(&[&encoder, &decoder], &names());
+    let parameters = parameters.map_err(|error| format!("{weights:?} cannot be used: {error}"))?;
     let vae = NetworkVae::new(&encoder, &decoder, Likelihood::Bernoulli, 1.0, &parameters, &Device::Cpu)?;
     let model = OwnModel::variational("burgess", Arc::new(vae))?.parameters(parameters);
     let bytes = Intensity::Range(LinearScale::new(0.0, 255.0)?);

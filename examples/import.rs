@@ -7,14 +7,17 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
-use lesio::report::{Existing, write_json};
 use lesio::study::{BadCases, LocalizerAssembly, prepare_folder};
 use lesio_examples::importing::{NormalArgs, SourceArgs, ViewArgs};
-use lesio_examples::models::new_model_path;
+use lesio_examples::models::{new_model_path, write_model_report};
 use lesio_examples::{DeviceArgs, Outcome, Watch, left_out, parse, run, say, stamped};
 use serde_json::json;
 
 /// Make a localizer of an ONNX model: a VAE in one file or two, an autoencoder, a denoiser or a segmenter.
+///
+/// The model reads images [n, channels, rows, columns]; state the --size of images that it reads as vectors. Of a VAE that
+/// contains its sampling, the log-variance may also be the logarithm of the standard deviation. `docs/serving.md` lists
+/// the operators.
 ///
 /// Writes model.safetensors, which every other program takes, and report.json into --out. With --normals its preprocessing is
 /// fitted and its thresholds are calibrated on normal images; without, `recalibrate` does that later.
@@ -73,7 +76,7 @@ fn program() -> Outcome {
         "provenance": provenance,
         "failed": failed,
     });
-    write_json(args.out.join("report.json"), &stamped(report, "import", started), Existing::Replace)?;
+    write_model_report(stamped(report, "import", started), &args.out)?;
     if normals.is_empty() {
         say!("without --normals it has no thresholds: calibrate it with the program recalibrate");
     }

@@ -10,12 +10,12 @@ use lesio::io::Matching;
 use lesio::io::atomic::Existing;
 use lesio::io::dataset::{Dataset, DatasetOptions, Layout};
 use lesio::phantom::LesionKind;
-use lesio::study::{InjectDataSetConfig, InjectionConfig, WorkflowError, inject_data_set};
+use lesio::study::{BadCases, InjectDataSetConfig, InjectionConfig, WorkflowError, inject_data_set};
 use lesio_examples::arguments::{number, whole};
 use lesio_examples::choices::matchings;
 use lesio_examples::output::warn;
 use lesio_examples::reading::VolumeReadArgs;
-use lesio_examples::{Outcome, Watch, parse, run, say};
+use lesio_examples::{LeftOut, Outcome, Watch, parse, run, say};
 
 /// Inject lesions into every N-th subject (--every) of a data set of normal volumes.
 ///
@@ -28,9 +28,9 @@ struct Args {
     /// Folder with a folder for each subject
     #[arg(long)]
     data: PathBuf,
-    /// Name of the image in each subject's folder; {case} stands for the folder's name
-    #[arg(long, default_value = "image.nii.gz")]
-    image: String,
+    /// Name of the image in each subject's folder, of one channel; {case} stands for the folder's name
+    #[arg(long, value_delimiter = ',', default_value = "image.nii.gz")]
+    image: Vec<String>,
     /// Name of the tissue map or brain mask in each subject's folder; 0 is outside. {case} stands for the folder's name
     #[arg(long, default_value = "tissue.nii.gz")]
     tissue: String,
@@ -61,6 +61,9 @@ struct Args {
     seed: u64,
     #[command(flatten)]
     reading: VolumeReadArgs,
+    /// Stop at the first case that cannot be read or has no room for its lesions, instead of leaving it out
+    #[arg(long)]
+    strict: bool,
     /// Replace files of earlier runs
     #[arg(long)]
     overwrite: bool,
@@ -75,7 +78,7 @@ fn main() -> ExitCode {
 
 fn program() -> Outcome {
     let args = parse::<Args>();
-    let layout = Layout::cases(args.image.as_str(), Some(&args.tissue));
+    let layout = Layout::Cases { images: args.image.clone(), mask: Some(args.tissue) };
     let data = Dataset::open_with(&args.data, &layout, &DatasetOptions::new().matching(args.matching))?;
     let [smallest, largest] = <[f64; 2]>::try_from(args.radius.as_slice())
         .map_err(|_| format!("--radius takes two numbers, found {}", args.radius.len()))?;
@@ -84,10 +87,11 @@ fn program() -> Outcome {
         InjectionConfig::new(args.every).lesions(args.lesions).radius(smallest, largest).seed(args.seed);
     let injection = injection.kinds(args.kinds).validation_every(args.validation_every);
     let config = InjectDataSetConfig::new(&args.out, injection)
-        .image(args.image)
+        .image(args.image.join(","))
         .within(args.within)
         .existing(if args.overwrite { Existing::Replace } else { Existing::Refuse })
-        .reading(args.reading.options());
+        .reading(args.reading.options())
+        .bad_cases(if args.strict { BadCases::Stop } else { BadCases::LeaveOut });
     let found = match inject_data_set(&data, &config, &mut Watch::default()) {
         Err(WorkflowError::ResultsInData { .. }) => {
             let (out, input) = (args.out.display(), args.data.display());
@@ -109,5 +113,8 @@ fn program() -> Outcome {
             "no case is left for validation; a smaller --validation-every than {every} leaves some"
         ));
     }
-    Ok(())
+    match found.failed.as_slice() {
+        [] => Ok(()),
+        failed => Err(LeftOut(format!("cases left out, see above: {}", failed.len())).into()),
+    }
 }

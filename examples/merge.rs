@@ -11,10 +11,8 @@ use std::time::Instant;
 
 use clap::Parser;
 use lesio::report::{Existing, Extra, write_json};
-use lesio::study::quality::merge_grades;
-use lesio::study::{
-    CohortMeasurements, LocalizationReport, merge_measurements, merge_shards, prepare_folder,
-};
+use lesio::study::quality::GradingReport;
+use lesio::study::{CohortMeasurements, LocalizationReport, merge_shards, prepare_folder};
 use lesio_examples::cohort::not_mapped;
 use lesio_examples::evaluation::{unmeasured, write_evaluation};
 use lesio_examples::grades::{graded_by, not_graded, write_grades};
@@ -62,7 +60,7 @@ fn program() -> Outcome {
         Kind::Localization => merge_maps(&files, out, existing, started),
         Kind::Evaluation => {
             let shares: Result<Vec<_>, _> = files.iter().map(|file| CohortMeasurements::read(file)).collect();
-            let share = merge_measurements(shares?)?.in_folder(out);
+            let share = merge_shards(shares?)?.in_folder(out);
             let found = write_evaluation(&share, out, existing, || stamp("merge", started))?;
             say!("wrote {}", out.join("report.html").display());
             unmeasured(&found)
@@ -70,7 +68,8 @@ fn program() -> Outcome {
         Kind::Grading => {
             let mut first: Extra = read_json(&files[0])?;
             let stamp = graded_by(first.remove("model").unwrap_or_default(), "merge", started);
-            let found = merge_grades(files.iter().map(read_json).collect::<Result<Vec<_>, _>>()?)?;
+            let shares: Result<Vec<GradingReport>, _> = files.iter().map(read_json).collect();
+            let found = merge_shards(shares?)?;
             write_grades(&found, out, existing, &stamp)?;
             not_graded(&found)
         }

@@ -3,12 +3,13 @@
 //! `cargo run --release --example multichannel -- flair.nii.gz t1c.nii.gz`
 
 use std::error::Error;
+use std::process::ExitCode;
 
 use clap::Parser;
 use lesio::anomaly::PostProcessing;
 use lesio::phantom::{BrainConfig, BrainPhantom, Contrast};
 use lesio::prelude::*;
-use lesio_examples::say;
+use lesio_examples::{Outcome, explain, parse, run, say};
 
 /// Score several co-registered channels as one scan, together and one by one
 #[derive(Parser)]
@@ -21,7 +22,9 @@ struct Args {
 fn scan(Args { files }: Args) -> Result<Scan, Box<dyn Error>> {
     if !files.is_empty() {
         let volumes = files.iter().map(read_volume).collect::<Result<Vec<_>, _>>()?;
-        return Ok(Scan::joined(volumes)?.with_names(files)?);
+        let scan =
+            Scan::joined(volumes).map_err(|error| format!("{}: {}", files.join(", "), explain(&error)))?;
+        return Ok(scan.with_names(files)?);
     }
     let contrast = |contrast| -> Result<Volume, Box<dyn Error>> {
         Ok(BrainPhantom::new(BrainConfig::new([64, 64], contrast, 3).slices(6))?.volume(0)?.image)
@@ -30,8 +33,12 @@ fn scan(Args { files }: Args) -> Result<Scan, Box<dyn Error>> {
         .with_names(["flair", "t1"])?)
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let scan = scan(Args::parse())?;
+fn main() -> ExitCode {
+    run(program)
+}
+
+fn program() -> Outcome {
+    let scan = scan(parse())?;
     // The intensities of each channel are standardized separately.
     let preprocessing = Preprocessing::heads([64, 64]).fit([&scan])?;
     let config = VaeConfig::new(scan.channels(), 64, 64).widths([8, 16]);

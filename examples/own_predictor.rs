@@ -1,12 +1,12 @@
 //! Your own predictor in a localizer: `cargo run --release --example own_predictor`
 
-use std::{error::Error, sync::Arc};
+use std::{process::ExitCode, sync::Arc};
 
 use lesio::anomaly::{Loading, PredictError, Predictor};
 use lesio::nn::ImageBatch;
 use lesio::prelude::*;
 use lesio::vae::Reconstructor;
-use lesio_examples::{drawn::heads, say};
+use lesio_examples::{Outcome, drawn::heads, parse, run, say};
 
 /// Calibrate, save and load a localizer with your own predictor beside a built-in one
 #[derive(clap::Parser)]
@@ -35,9 +35,12 @@ impl Predictor for RelativeError {
     }
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
-    <Args as clap::Parser>::parse();
-    let subjects = heads(0..8)?;
+fn main() -> ExitCode {
+    run(program)
+}
+
+fn program() -> Outcome {
+    let (Args {}, subjects) = (parse(), heads(0..8)?);
     let vae = Vae::new(VaeConfig::new(1, 32, 32).widths([8, 16]), 1.0, 7, &Device::Cpu)?;
     let preprocessing = Preprocessing::heads([32, 32]).fit(subjects[..4].iter().map(|own| &own.scan))?;
     let made = Localizer::new(Model::Vae(vae.into()), preprocessing, Provenance::new(7, "phantoms"))?;
@@ -45,15 +48,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let predictor = own(made.model());
     let names = [PredictorName::own(&predictor.name())?, PredictorName::PixelL1];
     let made = lesio::study::calibrate(made.with_predictor(predictor)?, &subjects[4..7], &names, |_| {})?;
-
     let path = std::env::temp_dir().join("lesio-own-predictor.safetensors");
     made.save(&path)?;
     let loading = Loading::new(&Device::Cpu).predictor("relative-error", move |model| Ok(own(model)))?;
     let loaded = Localizer::load_with(&path, &loading)?;
     let scored = loaded.score(&subjects[7].scan, &names)?;
     for score in &scored.scores {
-        let judged = loaded.judge(&scored, score.predictor, 0.25)?;
-        say!("{}: {judged:?}", score.predictor);
+        say!("{}: {:?}", score.predictor, loaded.judge(&scored, score.predictor, 0.25)?);
     }
     Ok(std::fs::remove_file(path)?)
 }

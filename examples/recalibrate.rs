@@ -8,9 +8,8 @@ use std::time::Instant;
 
 use clap::Parser;
 use lesio::anomaly::Localizer;
-use lesio::report::{Existing, write_json};
 use lesio::study::{BadCases, ReadCases, notice_other_channel, prepare_folder, readable_cases, recalibrate};
-use lesio_examples::models::new_model_path;
+use lesio_examples::models::{new_model_path, write_model_report};
 use lesio_examples::{DataArgs, DeviceArgs, Outcome, Watch, left_out, model_path, parse, run, say, stamped};
 use serde_json::json;
 
@@ -60,7 +59,7 @@ fn program() -> Outcome {
     let bad = if args.strict { BadCases::Stop } else { BadCases::LeaveOut };
     let mut watch = Watch::default();
     let (cases, failed) = readable_cases(cases.cases(), &args.split, &options, bad, &mut watch)?;
-    notice_other_channel(&localizer, &cases, &options, &mut watch);
+    notice_other_channel(localizer.channel_names(), &cases, &options, &mut watch);
     let found = recalibrate(localizer, &ReadCases::new(&cases, &options), &mut watch)?;
     prepare_folder(&args.out)?;
     found.localizer.save(&path)?;
@@ -75,8 +74,7 @@ fn program() -> Outcome {
     if !failed.is_empty() {
         report["failed"] = json!(failed);
     }
-    let report = stamped(report, "recalibrate", started);
-    write_json(args.out.join("report.json"), &report, Existing::Replace)?;
+    write_model_report(stamped(report, "recalibrate", started), &args.out)?;
     say!("{}", found.table()?.to_markdown());
     let of = if subjects == images { String::new() } else { format!(" of {subjects} patients") };
     say!("calibrated on {images} images{of}: wrote {}", path.display());

@@ -29,9 +29,9 @@ struct Args {
     /// Folder of medical volumes, with one folder per case
     #[arg(long)]
     medical: PathBuf,
-    /// Name of the image in each case's folder
-    #[arg(long, default_value = "flair.nii.gz")]
-    image: String,
+    /// Name of the image in each case's folder. For several co-registered channels, give all, separated by commas
+    #[arg(long, value_delimiter = ',', default_value = "flair.nii.gz")]
+    image: Vec<String>,
     /// Name of the mask in each case's folder
     #[arg(long, default_value = "mask.nii.gz")]
     mask: String,
@@ -85,7 +85,7 @@ fn program() -> Outcome {
         Budget { size, widths, epochs, batch: 32, steps, seed: args.seed, replicates: args.replicates };
     let time = Duration::from_secs_f64(60.0 * args.budget_minutes);
     let config = StudyConfig::new(&args.out, budget, time).device(args.device.device);
-    let volumes = Layout::cases(args.image.as_str(), Some(&args.mask));
+    let volumes = Layout::Cases { images: args.image, mask: Some(args.mask) };
     // A separate folder of medical volumes is used for testing as a whole; one of natural images has a test split.
     let split = if args.test_medical.is_some() { "all" } else { "test" };
     let medical = Data::open(&args.medical, args.test_medical.as_deref(), split, &volumes)?;

@@ -11,7 +11,7 @@ use lesio::report::{Existing, RunRecord, write_json};
 use lesio::study::quality::{QualityStudyConfig, patients, tables};
 use lesio_examples::arguments::whole;
 use lesio_examples::quality::{QualityArgs, watch};
-use lesio_examples::{Outcome, command, parse, prepare_folder, run, say};
+use lesio_examples::{Outcome, check_folder, command, parse, prepare_folder, run, say};
 
 /// Compare four estimators of segmentation quality on clean images, under attack, and under natural changes of the
 /// image.
@@ -70,9 +70,10 @@ fn program() -> Outcome {
     let args = parse::<Args>();
     let started = Instant::now();
     let steps = args.out.join("steps");
+    check_folder(&args.out)?;
+    let data = args.quality.read(args.test_data.as_deref())?;
     prepare_folder(&args.out)?;
     prepare_folder(&steps)?;
-    let data = args.quality.read(args.test_data.as_deref())?;
     say!(
         "patients: {} for training, {} held out, {} for testing; labels {:?}, {:.2} image pixels per grid pixel",
         patients(&data.training),

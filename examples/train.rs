@@ -11,12 +11,12 @@ use lesio::io::dataset::{Case, Dataset, Layout};
 use lesio::report::{Existing, write_json};
 use lesio::study::{
     BadCases, LocalizerTraining, ModelTraining, PreparedTraining, TrainOptions, check_folder,
-    combine_localizers, predictor_choice, read_subjects, require_apart,
+    combine_localizers, read_subjects, require_apart,
 };
 use lesio_examples::arguments::whole;
 use lesio_examples::models::{MEMBERS, label, member_folders, with_members, write_ensemble};
 use lesio_examples::output::note;
-use lesio_examples::training::{ModelArgs, PassArgs, StartArgs};
+use lesio_examples::training::{ModelArgs, PassArgs, StartArgs, say_result};
 use lesio_examples::{DataArgs, DeviceArgs, Outcome, Watch, left_out, parse, run, say, stamp, stamped};
 use serde_json::json;
 
@@ -123,6 +123,9 @@ fn program() -> Outcome {
         subjects
     });
     let prepared = PreparedTraining::new(subjects, validation, &trainings[0], &mut watch)?;
+    if combined && prepared.data().validation.normal_slices == 0 {
+        return Err("no normal slice is left to calibrate the models, which an ensemble needs".into());
+    }
     let mut localizers = Vec::new();
     for ((out, model, options), training) in members.iter().zip(&trainings) {
         let began = Instant::now();
@@ -135,13 +138,11 @@ fn program() -> Outcome {
         }
         write_json(out.join("report.json"), &report, Existing::Replace)?;
         trained.page()?.write(out.join("report.html"), Existing::Replace)?;
-        say!("{}", predictor_choice(&trained.localizer).1);
+        say_result(&trained);
         say!("wrote {} in {:.0} s", model.display(), began.elapsed().as_secs_f64());
         localizers.push((label(model), trained.localizer));
     }
-    if combined && localizers.iter().any(|(_, localizer)| localizer.calibration().is_empty()) {
-        note("the models are not combined, since no normal slice was held out to calibrate them");
-    } else if combined {
+    if combined {
         let combined = combine_localizers(localizers, prepared.held_out(), None, &mut watch)?;
         write_ensemble(&combined, &args.out, || with_members(stamp("train", started), members.len()))?;
     }

@@ -9,7 +9,7 @@ use std::time::Instant;
 use clap::Parser;
 use lesio::quality::Method;
 use lesio::report::{Existing, RunRecord, write_json};
-use lesio::study::quality::{QualityData, QualityDataConfig, QualityStudyError, patients, train_quality};
+use lesio::study::quality::{patients, train_quality};
 use lesio_examples::choices::named;
 use lesio_examples::models::new_model_path;
 use lesio_examples::quality::{QualityArgs, watch};
@@ -50,22 +50,15 @@ fn main() -> ExitCode {
     run(program)
 }
 
-/// Reads the data without the test patients, who are for `evaluate_quality` and `study_quality`.
-fn read(args: &QualityArgs) -> Result<QualityData, QualityStudyError> {
-    let config = QualityDataConfig::new(args.layout.clone(), args.seed).labels(args.label.clone());
-    let config = config.size(args.size).predictions(args.predictions.clone());
-    config.read_training(&args.data, &mut watch("reading"))
-}
-
 fn program() -> Outcome {
     let args = parse::<Args>();
     let started = Instant::now();
     args.quality.warn_of_unused(args.method);
     let file = new_model_path(&args.out, args.overwrite)?;
     let steps = args.out.join("steps");
+    let data = args.quality.read_training()?;
     prepare_folder(&args.out)?;
     prepare_folder(&steps)?;
-    let data = read(&args.quality)?;
     let framing = &data.estimators.framing;
     say!(
         "{} training patients, {} held out; labels {:?}, {} image pixels per grid pixel",

@@ -86,7 +86,7 @@ impl Brains {
         localizer.save(model)?;
 
         let progress = bar(LESIONS, "finding lesions");
-        let mut evaluation = EvaluationBuilder::new();
+        let mut evaluation = EvaluationBuilder::new(None);
         let mut kinds = Vec::new();
         let mut rows = Vec::new();
         let first_test = TRAINING + VALIDATION;

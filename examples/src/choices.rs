@@ -6,7 +6,7 @@ use std::str::FromStr;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use lesio::image::{Alignment, Frame, GridFit, Resize};
 use lesio::io::dataset::{Layout, MissingMask};
-use lesio::io::{AffineSource, Matching};
+use lesio::io::{AffineSource, Matching, NanValues};
 use lesio::nn::Precision;
 use lesio::study::{OutputLayout, ReportPages, WrittenMaps};
 use lesio::vae::Mirror;
@@ -61,10 +61,10 @@ pub fn mirrors() -> impl TypedValueParser<Value = Mirror> {
     let both =
         PossibleValue::new("both").help("Also upside down: for textures, and objects without an upper end");
     let never = PossibleValue::new("never").alias("false");
-    PossibleValuesParser::new([left_right, both, never]).map(|name| match name.as_str() {
-        "never" | "false" => Mirror::Never,
-        "both" => Mirror::Both,
-        _ => Mirror::LeftRight,
+    PossibleValuesParser::new([left_right, both, never]).try_map(|name| match name.as_str() {
+        "true" => Ok(Mirror::LeftRight),
+        "false" => Ok(Mirror::Never),
+        name => name.parse::<Mirror>(),
     })
 }
 
@@ -96,27 +96,27 @@ pub fn frames() -> impl TypedValueParser<Value = FrameOfGrid> {
 
 /// Which maps are written.
 pub fn written_maps() -> impl TypedValueParser<Value = WrittenMaps> {
-    one_of(vec![
-        ("none", "No maps, only pictures and tables", WrittenMaps::None),
-        ("filtered", "The post-processed map and, for volumes, the numbered lesions", WrittenMaps::Filtered),
-        ("all", "Also the raw map", WrittenMaps::All),
+    named(&[
+        ("none", "No maps, only pictures and tables"),
+        ("filtered", "The post-processed map and, for volumes, the numbered lesions"),
+        ("all", "Also the raw map"),
     ])
 }
 
 /// How the results of many cases are arranged.
 pub fn output_layouts() -> impl TypedValueParser<Value = OutputLayout> {
-    one_of(vec![
-        ("folders", "A folder for each case", OutputLayout::Folders),
-        ("bids", "A BIDS derivative; the images must have the layout bids", OutputLayout::Bids),
+    named(&[
+        ("folders", "A folder for each case"),
+        ("bids", "A BIDS derivative; the images must have the layout bids"),
     ])
 }
 
 /// The HTML pages to write.
 pub fn report_pages() -> impl TypedValueParser<Value = ReportPages> {
-    one_of(vec![
-        ("none", "None", ReportPages::None),
-        ("table", "report.html: all images with their verdicts and thumbnails", ReportPages::Table),
-        ("full", "Also case.html for each image: its slices and maps", ReportPages::Full),
+    named(&[
+        ("none", "None"),
+        ("table", "report.html: all images with their verdicts and thumbnails"),
+        ("full", "Also case.html for each image: its slices and maps"),
     ])
 }
 
@@ -137,6 +137,14 @@ pub fn matchings() -> impl TypedValueParser<Value = Matching> {
             "By both affines: voxels are reordered to match the image; a different position in space is an error",
         ),
         ("position", "By the voxel index in the file; the affines are ignored"),
+    ])
+}
+
+/// The meanings of NaN in an image.
+pub fn meanings_of_nan() -> impl TypedValueParser<Value = NanValues> {
+    named(&[
+        ("keep", "Nothing known: an image with NaN is an error"),
+        ("zero", "The value 0, as outside of the mask in images of SPM"),
     ])
 }
 

@@ -62,6 +62,9 @@ impl DataArgs {
         if self.missing_mask != MissingMask::default() && is_without {
             warn("--missing-mask has no effect here: no --mask is given");
         }
+        if self.matching != Matching::default() && is_without && self.image.len() < 2 {
+            warn("--match has no effect here: no --mask and no second channel is given");
+        }
         let options = DatasetOptions::new().missing_mask(self.missing_mask).matching(self.matching);
         Ok(Dataset::open_with(&self.data, &self.layout(), &options)?)
     }

@@ -39,7 +39,9 @@ pub fn write_evaluation(
     };
     found.page(lead)?.write(out.join("report.html"), existing)?;
     found.chosen.iter().for_each(|chosen| print(&chosen.to_string()));
-    found.tables()?.iter().for_each(|table| print(&table.to_markdown()));
+    for (title, table) in found.tables()? {
+        print(&format!("\n{title}:\n\n{}", table.to_markdown()));
+    }
     Ok(found)
 }
 

@@ -13,6 +13,9 @@ use crate::arguments::command;
 use crate::output::print;
 use crate::{LeftOut, Outcome};
 
+/// Rows of grades that are printed.
+const MOST_PRINTED: usize = 30;
+
 /// The default name of the segmentations in a layout.
 #[must_use]
 pub fn segmentation_name(layout: &Layout) -> &'static str {
@@ -45,7 +48,7 @@ pub fn stamped_with(mut report: Value, stamp: &Extra) -> Value {
     report
 }
 
-/// Writes report.json and cases.csv, and prints the grades.
+/// Writes report.json and cases.csv, and prints the lowest grades.
 ///
 /// # Errors
 /// If a file cannot be written.
@@ -57,7 +60,12 @@ pub fn write_grades(
 ) -> Result<(), Box<dyn Error>> {
     write_json(out.join("report.json"), &stamped_grades(found, stamp)?, existing)?;
     found.case_table().write(out.join("cases.csv"), existing)?;
-    print(&found.table()?.to_markdown());
+    let table = found.table()?.to_markdown();
+    let (shown, more) = first_rows(&table);
+    print(shown);
+    if more > 0 {
+        print(&format!("and {more} more in cases.csv"));
+    }
     print(&format!("wrote {}", out.display()));
     Ok(())
 }
@@ -71,5 +79,35 @@ pub fn not_graded(found: &GradingReport) -> Outcome {
         0 => Ok(()),
         1 => Err(LeftOut("one segmentation could not be graded".to_owned()).into()),
         count => Err(LeftOut(format!("{count} segmentations could not be graded")).into()),
+    }
+}
+
+/// The heading and the first rows of a table in Markdown, and the number of its other rows.
+fn first_rows(table: &str) -> (&str, usize) {
+    // After the heading and the line below it.
+    let end = table.match_indices('\n').nth(1 + MOST_PRINTED).map_or(table.len(), |(place, _)| place + 1);
+    let (shown, others) = table.split_at(end);
+    (shown, others.lines().count())
+}
+
+#[cfg(test)]
+mod tests {
+    use lesio::report::Table;
+
+    use super::*;
+
+    #[test]
+    fn thirty_rows_are_printed() {
+        for (rows, expected) in [(0, [0, 0]), (29, [29, 0]), (30, [30, 0]), (31, [30, 1]), (4004, [30, 3974])]
+        {
+            let mut table = Table::new("grades", ["case", "Dice"]);
+            for case in 0..rows {
+                table = table.row([format!("case {case}").into(), 0.5.into()]).unwrap();
+            }
+            let table = table.to_markdown();
+            let (shown, more) = first_rows(&table);
+            assert_eq!([shown.lines().count() - 2, more], expected, "{rows}");
+            assert!(shown.ends_with(" |\n") || rows == 0, "{shown}");
+        }
     }
 }

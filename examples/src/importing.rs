@@ -16,7 +16,9 @@ use crate::ReadArgs;
 use crate::arguments::number;
 use crate::choices::{FrameOfGrid, frames, layouts, named, one_of};
 use crate::data::{DataArgs, mask_rule};
+use crate::invocation::is_given;
 use crate::layouts::LayoutArgs;
+use crate::output::warn;
 
 /// The kind of an imported model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,8 +91,27 @@ fn size(text: &str) -> Result<Shape, String> {
     }
 }
 
+/// Arguments that only VAEs use, by their long names.
+const OF_VAES: [&str; 6] = ["mean", "log-variance", "latent", "likelihood", "scale", "beta"];
+
 impl SourceArgs {
-    /// The configuration of the import.
+    /// Warns of arguments that an import of this kind of model does not use.
+    fn warn_of_unused(&self) {
+        if self.kind != Kind::Vae {
+            for name in OF_VAES.into_iter().filter(|name| is_given(name)) {
+                warn(&format!("--{name} has no effect here: it is for --kind vae"));
+            }
+            return;
+        }
+        if is_given("scale") && (self.likelihood)(1.0) == (self.likelihood)(2.0) {
+            warn("--scale has no effect here: this --likelihood has no scale");
+        }
+        if is_given("latent") && self.decoder.is_some() {
+            warn("--latent has no effect here: it is for a --model that contains encoder and decoder");
+        }
+    }
+
+    /// The configuration of the import. Warns of arguments that it does not use.
     ///
     /// # Errors
     /// A decoder without an encoder; the parser reports that first.
@@ -98,6 +119,7 @@ impl SourceArgs {
         let Some(model) = self.encoder.as_ref().or(self.model.as_ref()) else {
             return Err("--model or --encoder is needed".into());
         };
+        self.warn_of_unused();
         let kind = match self.kind {
             Kind::Vae => ImportedKind::Vae { likelihood: (self.likelihood)(self.scale), beta: self.beta },
             Kind::Reconstructor => ImportedKind::Reconstructor,

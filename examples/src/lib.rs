@@ -17,6 +17,7 @@ pub mod hearts;
 pub mod importing;
 pub mod inputs;
 pub mod invocation;
+pub mod labeled;
 pub mod layouts;
 pub mod models;
 pub mod output;

@@ -36,11 +36,16 @@ fn stated_members(folder: &Path) -> Option<usize> {
     usize::try_from(report[MEMBERS].as_u64()?).ok()
 }
 
-/// Keeps the number of members that the report in a folder states, in a new report of a program that trains none.
-fn keep_members(report: &mut Value, folder: &Path) {
+/// Writes the report of a model into its folder, in place of an earlier one. A program that trains no members keeps the
+/// number of those that the earlier report states.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn write_model_report(mut report: Value, folder: &Path) -> Result<(), Box<dyn Error>> {
     if let Some(members) = stated_members(folder).filter(|_| report.get(MEMBERS).is_none()) {
         report[MEMBERS] = json!(members);
     }
+    Ok(write_json(folder.join("report.json"), &report, Existing::Replace)?)
 }
 
 /// Returns the model files of the given paths: a file itself, or `model.safetensors` in a folder with those of its
@@ -94,8 +99,7 @@ pub fn write_ensemble(
     for (name, value) in stamp() {
         report[name] = value;
     }
-    keep_members(&mut report, out);
-    write_json(out.join("report.json"), &report, Existing::Replace)?;
+    write_model_report(report, out)?;
     let members: Vec<String> =
         weights.iter().map(|(name, weight)| format!("{weight:.3} {}", one_line(name))).collect();
     say!("ensemble: {}", members.join(", "));
@@ -253,9 +257,10 @@ mod tests {
         write(r#"{"members": 2}"#);
         assert_eq!(found().last(), Some(&out.join("member-2/model.safetensors")));
         // A new ensemble of the same members leaves their number as it is, a training states its own.
-        let (mut combined, mut trained) = (json!({}), json!({"members": 5}));
-        [&mut combined, &mut trained].into_iter().for_each(|report| keep_members(report, out));
-        assert_eq!((&combined["members"], &trained["members"]), (&json!(2), &json!(5)));
+        for (report, expected) in [(json!({}), 2), (json!({"members": 3}), 3)] {
+            write_model_report(report, out).unwrap();
+            assert_eq!(found().len(), 1 + expected);
+        }
     }
 
     #[test]

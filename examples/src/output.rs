@@ -119,7 +119,14 @@ pub fn count_hidden_warnings() {
     let warnings = WARNINGS.lock().unwrap_or_else(PoisonError::into_inner);
     let hidden: usize = warnings.values().map(|count| count.saturating_sub(SHOWN)).sum();
     if hidden > 0 {
-        warn(&format!("{hidden} more warnings of the same kinds were not shown"));
+        warn(&not_shown(hidden));
+    }
+}
+
+fn not_shown(hidden: usize) -> String {
+    match hidden {
+        1 => "1 more warning of the same kind was not shown".to_owned(),
+        hidden => format!("{hidden} more warnings of the same kinds were not shown"),
     }
 }
 
@@ -185,6 +192,12 @@ impl Visit for Text {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_hidden_warning_is_no_plural() {
+        assert_eq!(not_shown(1), "1 more warning of the same kind was not shown");
+        assert_eq!(not_shown(2), "2 more warnings of the same kinds were not shown");
+    }
 
     #[test]
     fn what_controls_a_terminal_is_escaped() {

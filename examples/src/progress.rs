@@ -19,6 +19,7 @@ pub struct Progress {
     bar: ProgressBar,
     what: String,
     started: Instant,
+    /// When the progress was printed last as a line. Other lines do not count: there may be one for each case.
     last_line: Mutex<Instant>,
     pace: Mutex<Option<Pace>>,
 }
@@ -95,7 +96,6 @@ impl Progress {
     /// Prints a line on standard error.
     pub fn line(&self, text: &str) {
         note(text);
-        *self.last_line.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 
     /// Prints the progress as a line if there is no visible bar and enough time has passed.
@@ -152,6 +152,8 @@ pub(crate) fn suspended(print: impl FnOnce()) {
 
 #[cfg(test)]
 mod tests {
+    use indicatif::ProgressDrawTarget;
+
     use super::*;
 
     #[test]
@@ -159,6 +161,24 @@ mod tests {
         let found = [(0, 10, 5.0), (5, 10, 10.0), (1, 10, 60.0), (1, 100, 600.0), (10, 10, 5.0)]
             .map(|(done, all, spent)| left(done, all, spent));
         assert_eq!(found, ["", ", about 10 s left", ", about 9 min left", ", about 16 h left", ""]);
+    }
+
+    /// Without a terminal, a line for each case is no reason to say nothing of the others.
+    #[test]
+    fn lines_of_cases_do_not_delay_the_progress() {
+        let progress = bar(9, "localizing");
+        progress.bar.set_draw_target(ProgressDrawTarget::hidden());
+        let last_line = || *progress.last_line.lock().unwrap();
+        let due = Instant::now().checked_sub(BETWEEN_LINES).unwrap();
+        *progress.last_line.lock().unwrap() = due;
+        progress.line("a: results in maps/a");
+        assert_eq!(last_line(), due);
+        progress.set_position(1);
+        let printed = last_line();
+        assert!(printed > due);
+        // At most one in ten seconds.
+        progress.set_position(2);
+        assert_eq!(last_line(), printed);
     }
 
     #[test]

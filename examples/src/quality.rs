@@ -1,30 +1,24 @@
 //! Arguments and progress display shared by the segmentation quality programs.
 
+use std::error::Error;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use clap::builder::TypedValueParser;
-use lesio::io::dataset::Layout;
 use lesio::quality::{Method, PipelineConfig, PipelineProgress};
-use lesio::study::quality::{
-    QualityData, QualityDataConfig, QualityProgress, QualityStudyError, UngradedCase,
-};
+use lesio::study::quality::{QualityData, QualityDataConfig, QualityProgress, UngradedCase};
 
-use crate::choices::one_of;
 use crate::cohort::CohortArgs;
 use crate::invocation::is_given;
+use crate::labeled::LabeledDataArgs;
 use crate::output::{note, one_line, warn};
 use crate::{DeviceArgs, LeftOut, Outcome, Progress as Bar, bar, watch_training};
 
-/// Training data and effort of a quality estimator.
+/// Training data and budget of a quality estimator.
 #[derive(Clone, Debug, clap::Args)]
 pub struct QualityArgs {
-    /// Folder of the data set
-    #[arg(long)]
-    pub data: PathBuf,
-    /// How the folder is arranged
-    #[arg(long, value_parser = volume_layouts(), default_value = "acdc")]
-    pub layout: Layout,
+    /// The data set
+    #[command(flatten)]
+    pub data: LabeledDataArgs,
     /// Labels whose quality is predicted, separated by commas; by default all labels in the training data
     #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u8).range(1..))]
     pub label: Vec<u8>,
@@ -32,14 +26,14 @@ pub struct QualityArgs {
     #[arg(long, default_value_t = 48, value_parser = grid_side)]
     pub size: usize,
     /// Folders with segmentations of the training patients by your own networks, separated by commas. Each folder holds
-    /// files CASE.nii.gz or further such folders. The segmentations are used for training in addition to generated
+    /// files CASE.nii.gz (for pictures CASE.png) or further such folders. The segmentations are used for training in addition to generated
     /// ones; `train_quality` then corrects estimates and calibrates intervals on those of the held-out patients. The
     /// networks must not have been trained on these patients. All segmentations are checked before the training begins
     #[arg(long, value_delimiter = ',', value_name = "FOLDERS")]
     pub predictions: Vec<PathBuf>,
-    /// Scales all trainings to take about this many minutes on two cores. Each training passes over its samples at
-    /// least once; with less than 1.4 minutes there are also fewer samples. The same value gives the same results on
-    /// any machine
+    /// Scales all trainings: 85 takes about that many minutes on two cores, 11 about 20, and 1 about 4, since each
+    /// training passes over its samples at least once. With less than 1.4 there are also fewer samples. The same value
+    /// gives the same results on any machine
     #[arg(long, default_value_t = DEFAULT_MINUTES, value_parser = minutes)]
     pub budget_minutes: f64,
     /// Steps of the attacks in the adversarial training of the second opinion. With 2, training takes 1.5 times as
@@ -78,19 +72,6 @@ fn grid_side(text: &str) -> Result<usize, String> {
 /// A week and a half of training: a larger value is a typing error.
 const MOST_MINUTES: f64 = 15_000.0;
 
-/// Returns a parser of the layouts that hold volumes with labels.
-pub fn volume_layouts() -> impl TypedValueParser<Value = Layout> {
-    one_of(vec![
-        ("acdc", "ACDC: patientNNN/patientNNN_frameMM.nii.gz with `..._gt.nii.gz`", Layout::Acdc),
-        ("msd", "Medical Segmentation Decathlon: imagesTr, labelsTr", Layout::Msd),
-        (
-            "manifest",
-            "A table (CSV) with one row per case: image, mask, patient; see docs/datasets.md",
-            Layout::Manifest,
-        ),
-    ])
-}
-
 impl QualityArgs {
     /// The configuration of the candidates and of the trainings.
     #[must_use]
@@ -113,10 +94,21 @@ impl QualityArgs {
     ///
     /// # Errors
     /// Those of [`QualityDataConfig::read`].
-    pub fn read(&self, test_data: Option<&Path>) -> Result<QualityData, QualityStudyError> {
-        let config = QualityDataConfig::new(self.layout.clone(), self.seed);
-        let config = config.labels(self.label.clone()).size(self.size).predictions(self.predictions.clone());
-        config.read(&self.data, test_data, &mut watch("reading"))
+    pub fn read(&self, test_data: Option<&Path>) -> Result<QualityData, Box<dyn Error>> {
+        Ok(self.config()?.read(&self.data.data, test_data, &mut watch("reading"))?)
+    }
+
+    /// Reads the data without the test patients, who are for `evaluate_quality` and `study_quality`.
+    ///
+    /// # Errors
+    /// Those of [`QualityDataConfig::read_training`].
+    pub fn read_training(&self) -> Result<QualityData, Box<dyn Error>> {
+        Ok(self.config()?.read_training(&self.data.data, &mut watch("reading"))?)
+    }
+
+    fn config(&self) -> Result<QualityDataConfig, String> {
+        let config = self.data.config(self.seed)?.labels(self.label.clone()).size(self.size);
+        Ok(config.predictions(self.predictions.clone()))
     }
 }
 
@@ -158,18 +150,18 @@ pub fn watch(pipeline: &str) -> impl FnMut(&QualityProgress<'_>) -> ControlFlow<
 const OF_FOLDERS: [&str; 4] = ["suffix", "derivative", "series", "workers"];
 
 /// Warns of given arguments of `assess` that have no effect on a single image.
-pub fn warn_of_unused_for_one_image(cohort: &CohortArgs) {
+///
+/// # Errors
+/// For a shard, which is one of the cases of a folder.
+pub fn check_one_image(cohort: &CohortArgs) -> Result<(), String> {
+    if cohort.shard.is_some() {
+        return Err("--shard divides the cases of --data".to_owned());
+    }
     let resume = cohort.resume.then_some("resume");
     for name in OF_FOLDERS.into_iter().filter(|name| is_given(name)).chain(resume) {
         warn(&format!("--{name} has no effect here: it is for --data"));
     }
-}
-
-/// Warns of given arguments of `assess` about channels.
-pub fn warn_of_channels() {
-    for name in ["channels", "channels-last-axis"].into_iter().filter(|name| is_given(name)) {
-        warn(&format!("--{name} has no effect here: a model of quality reads one channel"));
-    }
+    Ok(())
 }
 
 /// The result of a program that may have left out cases or segmentations that could not be graded.

@@ -1,8 +1,8 @@
 //! Arguments for reading files.
 
-use lesio::io::{AffineSource, FourthAxis, ReadOptions};
+use lesio::io::{AffineSource, FourthAxis, NanValues, ReadOptions};
 
-use crate::choices::affine_sources;
+use crate::choices::{affine_sources, meanings_of_nan};
 
 /// More GiB than any machine has.
 const MOST_GIB: f64 = 16_777_216.0;
@@ -17,13 +17,16 @@ pub struct VolumeReadArgs {
     /// qform
     #[arg(long, default_value = "auto", value_parser = affine_sources())]
     pub affine: AffineSource,
+    /// What NaN stands for in images
+    #[arg(long, default_value = "keep", value_parser = meanings_of_nan())]
+    pub nan: NanValues,
 }
 
 impl VolumeReadArgs {
     /// The options of the readers.
     #[must_use]
     pub fn options(&self) -> ReadOptions {
-        ReadOptions::new().max_bytes(self.max_memory).affine(self.affine)
+        ReadOptions::new().max_bytes(self.max_memory).affine(self.affine).nan_values(self.nan)
     }
 }
 

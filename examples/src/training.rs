@@ -6,9 +6,10 @@ use std::time::Duration;
 use lesio::anomaly::PostProcessing;
 use lesio::image::{HistogramStandardizer, Intensity, Preprocessing, RobustScaling};
 use lesio::io::dataset::{Dataset, Layout};
-use lesio::nn::{AdamConfig, Precision, TrainConfig, checkpoint_exists};
+use lesio::nn::{AdamConfig, Ending, Precision, TrainConfig, checkpoint_exists};
 use lesio::study::{
-    Checkpoints, EpochChoice, LocalizerTraining, ModelKind, ModelTraining, Preset, Start, TrainingLength,
+    Checkpoints, EpochChoice, LocalizerTraining, ModelKind, ModelTraining, Preset, Start, TrainedLocalizer,
+    TrainingLength, predictor_choice,
 };
 use lesio::vae::{
     Areas, Augmentation, Corruption, DenoiserConfig, DenoiserTraining, Divergence, Latent, Likelihood,
@@ -20,6 +21,7 @@ use crate::choices::{FrameOfGrid, frames, mirrors, named, one_of, precisions};
 use crate::filters::{MedianLengths, length_of};
 use crate::invocation::is_given;
 use crate::output::{note, warn};
+use crate::say;
 
 type LikelihoodOfScale = fn(f64) -> Likelihood;
 type CorruptionOfNoise = fn(f64) -> Corruption;
@@ -32,7 +34,7 @@ const MOST_BANDS: usize = 1000;
 pub struct ModelArgs {
     /// Kind of model; several kinds, separated by commas, are trained one after the other for an ensemble
     #[arg(long, default_value = "vae", value_delimiter = ',', value_parser = named::<ModelKind>(&[
-        ("vae", "A variational autoencoder: every predictor"),
+        ("vae", "A variational autoencoder: every predictor but anomaly-logit"),
         ("denoiser", "A denoising U-Net: pixel predictors only"),
         ("restorer", "A U-Net trained to remove synthetic anomalies: pixel predictors only"),
         ("segmenter", "A U-Net trained to segment synthetic anomalies: its segmentation, and pixel predictors"),
@@ -266,6 +268,24 @@ impl PassArgs {
 /// Whether a kind of model is trained with synthetic anomalies.
 fn is_taught(kind: ModelKind) -> bool {
     matches!(kind, ModelKind::Restorer | ModelKind::Segmenter)
+}
+
+/// Prints why a training ended before its last epoch, if it did, and which predictor the localizer uses.
+pub fn say_result(trained: &TrainedLocalizer) {
+    if let Some(reason) = early_stop(trained.ending, trained.history.len(), trained.model.train_config()) {
+        say!("{reason}");
+    }
+    say!("{}", predictor_choice(&trained.localizer).1);
+}
+
+/// Why a training ended before its last epoch.
+fn early_stop(ending: Ending, done: usize, config: &TrainConfig) -> Option<String> {
+    let (epochs, patience) = (config.epochs, config.patience?);
+    (ending == Ending::Patience && done < epochs).then(|| {
+        format!(
+            "stopped after {done} of {epochs} epochs: no better one among the last {patience} (--patience)"
+        )
+    })
 }
 
 /// How a training treats an earlier one in the same folder.
@@ -506,5 +526,21 @@ impl ModelArgs {
             ModelKind::Segmenter => ModelTraining::Segmenter { model, training },
             _ => ModelTraining::Restorer { model, training },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_early_end_has_a_reason() {
+        let config = TrainConfig::default().epochs(30).patience(Some(10));
+        assert_eq!(
+            early_stop(Ending::Patience, 23, &config).unwrap(),
+            "stopped after 23 of 30 epochs: no better one among the last 10 (--patience)"
+        );
+        assert_eq!(early_stop(Ending::Patience, 30, &config), None);
+        assert_eq!(early_stop(Ending::Complete, 30, &config), None);
     }
 }

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::ops::ControlFlow;
 
+use lesio::io::{ReadError, ReadErrorKind};
 use lesio::nn::Event;
 use lesio::study::quality::QualityStudyError;
 use lesio::study::{Notice, Observer, Step, StudyError, WorkflowError, explain};
@@ -16,13 +17,15 @@ use crate::say;
 pub struct Watch {
     bar: Option<Progress>,
     is_silent: bool,
+    /// Warnings so far: several models may be compared with the same cases.
+    told: Vec<String>,
 }
 
 impl Watch {
     /// Shows bars and the epochs of a training, and no other line.
     #[must_use]
     pub fn bars() -> Self {
-        Self { bar: None, is_silent: true }
+        Self { is_silent: true, ..Self::default() }
     }
 
     /// Prints a line beside the bar, if there is one.
@@ -30,6 +33,14 @@ impl Watch {
         match &self.bar {
             Some(bar) => bar.line(text),
             None => note(text),
+        }
+    }
+
+    /// Prints a warning, unless it was printed before.
+    fn warn_once(&mut self, text: String) {
+        if !self.told.contains(&text) {
+            warn(&text);
+            self.told.push(text);
         }
     }
 }
@@ -75,9 +86,13 @@ impl Observer for Watch {
             }
             Notice::CaseLeftOut { error } => self.line(&explain(*error)),
             Notice::ComputingFigures => self.line("computing figures and their intervals"),
-            Notice::OtherChannel { model, cases } => warn(&format!(
+            Notice::OtherChannel { model, cases } => self.warn_once(format!(
                 "the model was trained on images called {model}, and these are called {cases}: they may be of another \
                  contrast"
+            )),
+            Notice::UnnamedChannels { model } => self.warn_once(format!(
+                "channels have no names: taken as {}, in this order; --channels names them",
+                model.join(", ")
             )),
             Notice::PredictorChosen { choice } => say!("{choice}"),
             Notice::CaseDone { case, folder } => {
@@ -119,11 +134,39 @@ pub fn by_option(error: &WorkflowError) -> Option<String> {
         WorkflowError::NoLesionsToChooseBy => {
             "--save-choice needs lesions, and the validation split has none".to_owned()
         }
-        WorkflowError::OtherBudget { path } => {
-            format!("{} was made with another effort; choose another --out, or remove it", path.display())
+        WorkflowError::OtherBudget { path, difference } => {
+            let path = path.display();
+            format!("{path} was made with another budget: {difference}; choose another --out, or remove it")
         }
-        _ => return None,
+        _ => match read_error(error)?.kind() {
+            ReadErrorKind::UnexpectedRank { shape, .. } if shape.len() == 4 => {
+                format!(
+                    "{}; --channels-last-axis reads the fourth axis of images as channels",
+                    explain(error)
+                )
+            }
+            _ => return None,
+        },
     })
+}
+
+/// The error of a file of a case, if it is one.
+fn read_error(error: &WorkflowError) -> Option<&ReadError> {
+    match error {
+        WorkflowError::Study(StudyError::Read { source, .. }) => Some(source),
+        WorkflowError::Quality(error) => read_error_of_quality(error),
+        _ => None,
+    }
+}
+
+fn read_error_of_quality(error: &QualityStudyError) -> Option<&ReadError> {
+    match error {
+        QualityStudyError::Read(error) => Some(error),
+        QualityStudyError::Case { source, .. } | QualityStudyError::File { source, .. } => {
+            read_error_of_quality(source)
+        }
+        _ => None,
+    }
 }
 
 /// Shows a training: a bar that moves with each update, and a line for each epoch.
@@ -163,5 +206,56 @@ pub fn watch_training(bar: &Progress) -> impl FnMut(&Event<'_>) -> ControlFlow<(
             _ => {}
         }
         ControlFlow::Continue(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lesio::image::{Geometry, Volume};
+    use lesio::io::WriteOptions;
+    use lesio::io::dataset::{Dataset, Layout};
+    use lesio::study::Subject;
+
+    use super::*;
+
+    #[test]
+    fn errors_name_the_options_that_avoid_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.nii");
+        let volume = Volume::new(
+            ndarray::Array3::from_elem((2, 2, 4), 1.5_f32),
+            Geometry::from_spacing([1.0; 3]).unwrap(),
+        );
+        let mut bytes = WriteOptions::new().to_bytes(&volume).unwrap();
+        // The header's dimensions: four, of two each.
+        for (place, size) in [4_i16, 2, 2, 2, 2].into_iter().enumerate() {
+            bytes[40 + 2 * place..42 + 2 * place].copy_from_slice(&size.to_le_bytes());
+        }
+        std::fs::write(&path, bytes).unwrap();
+        let data = Dataset::open(&path, &Layout::Images).unwrap();
+        let error = WorkflowError::from(Subject::read(&data.cases()[0]).unwrap_err());
+        let told = by_option(&error).unwrap();
+        assert!(told.contains("shape is [2, 2, 2, 2]"), "{told}");
+        assert!(
+            told.ends_with("; --channels-last-axis reads the fourth axis of images as channels"),
+            "{told}"
+        );
+        let (path, difference) = ("cell.json".into(), "epochs is 1, expected 2".to_owned());
+        assert_eq!(
+            by_option(&WorkflowError::OtherBudget { path, difference }).unwrap(),
+            "cell.json was made with another budget: epochs is 1, expected 2; choose another --out, or remove it"
+        );
+    }
+
+    #[test]
+    fn a_warning_is_told_once() {
+        let (mut watch, model) = (Watch::default(), ["flair", "t1c"].map(str::to_owned));
+        for _ in 0..2 {
+            watch.notice(&Notice::UnnamedChannels { model: &model });
+        }
+        assert_eq!(
+            watch.told,
+            ["channels have no names: taken as flair, t1c, in this order; --channels names them"]
+        );
     }
 }

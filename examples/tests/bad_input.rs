@@ -10,6 +10,8 @@ use lesio::image::{Image, Volume};
 use lesio::io::atomic::Existing;
 use lesio::io::{write_png, write_volume};
 use ndarray::Array3;
+use safetensors::Dtype;
+use safetensors::tensor::TensorView;
 use serde_json::Value;
 use support::{
     fail, head, program, ran, succeed, untrained_heads, untrained_pictures, write_heads, write_pictures,
@@ -342,6 +344,37 @@ fn inject_lesions_says_what_is_wrong() {
     let told = succeed(inject(&data).args(["--radius", "8,9", "--validation-every", "2", "--overwrite"]));
     let shares = "6 lesions in 2 of them; 3 cases for training, 2 for validation, 1 for testing";
     assert!(told.out.contains(shares) && told.err.is_empty(), "{told:?}");
+}
+
+/// The programs to copy from fail as all others do, and name the files.
+#[test]
+fn short_programs_say_what_is_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    write_picture(&path("gray.png"), 1);
+    let from_pytorch = |weights: &str, picture: &str| {
+        let mut command = program("from_pytorch");
+        command.arg(path(weights)).arg(path(picture));
+        command
+    };
+    fail(&mut from_pytorch("absent.pth", "gray.png"), &["absent.pth", "cannot be read", "because: "]);
+    fail(&mut from_pytorch("absent.pth", "absent.png"), &["absent.png", "there is no such file"]);
+    let tensor = TensorView::new(Dtype::F32, vec![1], &[0; 4]).unwrap();
+    fs::write(path("other.safetensors"), safetensors::serialize([("a", tensor)], None).unwrap()).unwrap();
+    let told = ran(&mut from_pytorch("other.safetensors", "gray.png"));
+    assert!(told.code == Some(1) && told.err.contains("other.safetensors\" cannot be used"), "{told:?}");
+    // Mean and log-variance are rows of one parameter, which is listed once.
+    assert_eq!(told.err.matches("encoder.mu_logvar_gen.weight").count(), 1, "{told:?}");
+    let good = head(0).image;
+    write_volume(path("one.nii.gz"), &good).unwrap();
+    write_volume(path("two.nii.gz"), &Volume::new(Array3::<f32>::zeros((4, 5, 6)), *good.geometry()))
+        .unwrap();
+    let mut joined = program("multichannel");
+    joined.arg(path("one.nii.gz")).arg(path("two.nii.gz"));
+    fail(&mut joined, &["one.nii.gz", "two.nii.gz", "channel 1 has another position"]);
+    for name in ["own_model", "own_predictor"] {
+        fail(program(name).arg("--config").arg(path("absent.toml")), &["absent.toml"]);
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::process::Command;
 use lesio::image::Volume;
 use lesio::io::write_volume;
 use serde_json::{Value, json};
-use support::{fail, head, manifest_folder, program, succeed, untrained_heads};
+use support::{fail, head, json, manifest_folder, program, succeed, untrained_heads};
 
 fn put(path: &Path, text: &str) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -114,10 +114,6 @@ fn localize(model: &Path, data: &Path, out: &Path) -> Command {
     command.arg("--model").arg(model).arg("--input").arg(data).arg("--out").arg(out);
     command.args(["--layout", "bids", "--output-layout", "bids", "--predictor", "pixel-l1,grad-kl"]);
     command
-}
-
-fn json(path: &Path) -> Value {
-    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
 }
 
 /// All files below a folder with their bytes, but what a run says of itself.

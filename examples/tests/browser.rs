@@ -44,6 +44,9 @@ fn write_cohort(folder: &Path) {
 
 const CASES: &str = "[...document.querySelectorAll('#cases tbody th')].map(e => e.firstChild.textContent)";
 
+/// The letters at the sides of slices that are shown.
+const EDGES: &str = "[...document.querySelectorAll('.edge')].filter(e => !e.hidden).map(e => e.textContent)";
+
 #[test]
 fn a_cohort_is_searched_sorted_and_looked_into() {
     let folder = tempfile::tempdir().unwrap();
@@ -130,6 +133,9 @@ fn a_cohort_is_searched_sorted_and_looked_into() {
     let errors = browser.errors();
     assert!(errors.is_empty(), "{errors:?}");
     assert_eq!(browser.text("document.querySelector('h1').textContent"), hostile);
+    // The heads have affines: both sides are marked.
+    assert_eq!(browser.evaluate(EDGES), json!(["L", "R"]));
+    assert!(browser.text("find('keys').textContent").contains("the subject\u{2019}s left"));
     browser.assert_fits("case");
     browser.wait("find('marked').dataset.regions !== undefined");
     let case = mapped.iter().find(|case| case["id"] == json!(hostile)).unwrap();
@@ -222,6 +228,7 @@ fn pages_of_pictures_speak_of_pictures() {
         assert!(errors.is_empty(), "{errors:?}");
     }
     assert_eq!(browser.evaluate("find('view').tabIndex"), json!(-1), "one picture is not scrolled");
+    assert_eq!(browser.evaluate(EDGES), json!([]), "a picture has no side of a subject");
 }
 
 #[test]

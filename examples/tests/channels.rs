@@ -11,8 +11,7 @@ use lesio::io::{read_volume, write_volume};
 use lesio::nn::Device;
 use lesio::phantom::{BrainConfig, BrainPhantom, Contrast};
 use lesio::prelude::{Localizer, PredictorName};
-use serde_json::Value;
-use support::{fail, program, succeed};
+use support::{fail, json, program, succeed};
 
 /// Cases of two channels; in the last two the upper half holds a lesion that only the second channel shows.
 fn write(root: &Path) {
@@ -59,10 +58,6 @@ fn write_stacked(path: &Path, scan: &Scan) {
         bytes[40 + 2 * place..42 + 2 * place].copy_from_slice(&(size as i16).to_le_bytes());
     }
     fs::write(path, bytes).unwrap();
-}
-
-fn json(path: &Path) -> Value {
-    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
 }
 
 #[test]

@@ -186,6 +186,9 @@ fn write_data(folder: &Path) {
         splits.push_str(&format!("case{subject:02},{split}\n"));
     }
     fs::write(dir.join("splits.csv"), splits).unwrap();
+    for subject in 0..6 {
+        write_case(&folder.join(format!("labeled/case{subject}")), subject, true);
+    }
     let mut table = "image:flair,case\n".to_owned();
     for subject in 20..22 {
         write_case(&folder.join(format!("studies/case{subject}")), subject, true);
@@ -196,6 +199,7 @@ fn write_data(folder: &Path) {
     for file in ["flair.nii.gz", "t1.nii.gz"] {
         fs::copy(folder.join("studies/case20").join(file), folder.join(file)).unwrap();
     }
+    fs::copy(folder.join("studies/case20/mask.nii.gz"), folder.join("lesion.nii.gz")).unwrap();
     fs::copy(folder.join("flair.nii.gz"), folder.join("scan.nii.gz")).unwrap();
     fs::create_dir_all(folder.join("model")).unwrap();
     untrained_heads(&folder.join("model/model.safetensors"));

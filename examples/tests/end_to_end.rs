@@ -16,11 +16,7 @@ use lesio::io::{ReadOptions, WriteOptions, read_image, read_volume, write_png, w
 use lesio::nn::Device;
 use ndarray::Array3;
 use serde_json::Value;
-use support::{fail, head, program, succeed, untrained_heads, untrained_pictures, write_heads};
-
-fn json(path: &Path) -> Value {
-    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
-}
+use support::{fail, head, json, program, succeed, untrained_heads, untrained_pictures, write_heads};
 
 /// `train` on the heads of a folder.
 fn train(data: &Path, out: &Path, epochs: usize) -> Command {
@@ -119,7 +115,10 @@ fn from_normal_heads_to_tables_and_maps() {
     let mut evaluate = program("evaluate");
     evaluate.arg("--model").arg(&out).arg("--data").arg(&data).arg("--out").arg(&evaluated);
     evaluate.args(["--mask", "mask.nii.gz", "--predictors", "pixel-l1,grad-kl", "--validation", "val"]);
-    succeed(evaluate.args(["--replicates", "50"]));
+    let printed = succeed(evaluate.args(["--replicates", "50"])).out;
+    for title in ["\nSlices with lesions (prevalence 0.", "\nAll slices (prevalence 0."] {
+        assert!(printed.contains(title), "{printed}");
+    }
     let report = json(&evaluated.join("report.json"));
     assert_eq!(report["schema"], 1);
     let scopes = report["scopes"].as_array().unwrap();

@@ -5,19 +5,13 @@
 mod support;
 
 use std::fs;
-use std::path::Path;
 
 use lesio::anomaly::{Localizer, PredictorName};
 use lesio::image::{Geometry, Volume};
 use lesio::io::write_volume;
 use lesio::nn::Device;
 use lesio::study::{Subject, calibrate};
-use serde_json::Value;
-use support::{head, program, ran, succeed, untrained_heads, write_heads};
-
-fn json(path: &Path) -> Value {
-    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
-}
+use support::{head, json, program, ran, succeed, untrained_heads, write_heads};
 
 /// Refused by the arguments alone: there is neither model nor data.
 #[test]

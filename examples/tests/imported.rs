@@ -62,11 +62,16 @@ fn a_model_of_another_program_is_served_by_every_program() {
     let said = succeed(&mut back).out;
     assert!(said.contains("recalibrate"), "{said}");
     fail(
-        program("import")
-            .arg("--model")
-            .arg(golden("max_pool_uneven.onnx"))
-            .args(["--kind", "reconstructor"]),
-        &["MaxPool (opset 17)"],
+        program("import").arg("--model").arg(golden("max_pool_uneven.onnx")).args([
+            "--kind=reconstructor",
+            "--beta=3",
+            "--mean=m",
+        ]),
+        &[
+            "MaxPool (opset 17)",
+            "warning: --beta has no effect here: it is for --kind vae",
+            "warning: --mean has no effect here",
+        ],
     );
     // Preprocessing that has to be fitted needs something to be fitted on.
     let mut heads = program("import");

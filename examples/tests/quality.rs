@@ -17,11 +17,7 @@ use lesio::phantom::{CardiacPhase, Phantom};
 use lesio::quality::QualityModel;
 use ndarray::{Array3, Axis};
 use serde_json::Value;
-use support::{fail, heart, program, ran, succeed, write_hearts};
-
-fn json(path: &Path) -> Value {
-    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
-}
+use support::{fail, heart, json, program, ran, succeed, write_hearts};
 
 fn share(value: &Value) -> f64 {
     let value = value.as_f64().unwrap();

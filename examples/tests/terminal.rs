@@ -139,11 +139,12 @@ fn arguments_without_an_effect_are_told() {
         .arg(&heads)
         .args(["--split", "all", "--size", "32", "--widths", "4,8", "--latent", "4"]);
     command
-        .args(["--epochs", "1", "--missing-mask", "skip"])
+        .args(["--epochs", "1", "--missing-mask", "skip", "--match", "position"])
         .arg("--out")
         .arg(folder.path().join("of-heads"));
     let told = succeed(&mut command).err;
     assert!(told.contains("warning: --missing-mask has no effect here: no --mask is given"), "{told}");
+    assert!(told.contains("warning: --match has no effect here: no --mask and no second channel"), "{told}");
 }
 
 /// Settings that no program can use are refused by name, at once: the data they are given do not exist.

@@ -13,6 +13,7 @@ use lesio::io::write_volume;
 use lesio::nn::Device;
 use lesio::phantom::{BrainConfig, BrainPhantom, CardiacPhase, Contrast, HeartConfig, HeartPhantom, Phantom};
 use lesio::vae::{Latent, Vae, VaeConfig};
+use serde_json::Value;
 use tiff::encoder::TiffEncoder;
 use tiff::encoder::colortype::Gray8;
 
@@ -107,6 +108,11 @@ pub fn fail(command: &mut Command, expected: &[&str]) {
     for text in expected {
         assert!(ran.err.contains(text), "{command:?}: expected {text:?} in: {}", ran.err);
     }
+}
+
+/// The document in a file.
+pub fn json(path: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
 /// A small head with its tissue.
