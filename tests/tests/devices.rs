@@ -137,6 +137,10 @@ fn bfloat16_is_refused_elsewhere() {
         std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default()
     );
     assert!(text.contains("bfloat16"), "{text}");
+    // What the caller asks for is no fault of a file, and none is read.
+    let asked = Loading::new(&other()).precision(Precision::Bfloat16);
+    let error = Localizer::load_with("no such file", &asked).unwrap_err().to_string();
+    assert_eq!(error, format!("precision is bfloat16, expected single on the device {}", other()));
     let single = Loading::new(&other()).precision(Precision::Single);
     assert!(Localizer::load_with(&path, &single).is_ok());
     let denoiser = DenoiserConfig::new(1, SIZE, SIZE).widths([4]);
