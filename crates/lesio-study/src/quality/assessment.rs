@@ -10,7 +10,7 @@ use lesio_quality::{Assessment, Grade, InputError, QualityModel, SliceAssessment
 use lesio_report::{Existing, HeatMap, Montage, Picture, Scale};
 use ndarray::{Array2, ArrayView3};
 
-use crate::overlay::left_to_right;
+use crate::overlay::{drawn_image, left_to_right};
 use crate::presentation::PresentationError;
 use crate::quality::error::QualityStudyError;
 use crate::quality::given::image_path;
@@ -177,12 +177,12 @@ impl GradedFile {
     }
 
     /// Up to 12 of the slices with a segmentation, upright: the image with the outline of the graded labels, the
-    /// reconstruction, the difference, the error map; of several channels the first. `None` where nothing is segmented.
+    /// reconstruction, the difference, the error map; of several channels the first, and of pictures all three colors.
+    /// `None` where nothing is segmented.
     fn montage(&self) -> Result<Option<Montage>, PresentationError> {
         let assessment = &self.assessment;
         let graded: Vec<_> = self.graded().collect();
-        let (Some(image), Some(reconstruction), Some(difference)) =
-            (self.image.channel(0), assessment.reconstruction.channel(0), assessment.difference.channel(0))
+        let (Some(image), Some(difference)) = (self.image.channel(0), assessment.difference.channel(0))
         else {
             return Ok(None);
         };
@@ -207,25 +207,36 @@ impl GradedFile {
         let has_sides = !self.image.is_picture() && left_to_right(self.plane().0, self.header.as_ref());
         let mut montage = Montage::new(columns.each_ref().map(String::as_str)).color_bar(errors.clone());
         for slice in graded.iter().step_by(graded.len().div_ceil(SHOWN)) {
-            let gray = |values| Picture::gray(self.upright(values, slice.index).view(), window);
+            let drawn = |scan: &Scan| -> Result<Picture, PresentationError> {
+                match scan.channel(0) {
+                    Some(values) if !scan.is_picture() => {
+                        Ok(Picture::gray(self.upright(values, slice.index).view(), window)?)
+                    }
+                    _ => drawn_image(&scan.clone().into_image(), window),
+                }
+            };
+            let own = drawn(&self.image)?;
             let sided = |picture: Picture| if has_sides { picture.with_sides("L", "R") } else { picture };
             let mask = self.upright(self.segmentation.data().view(), slice.index);
             let mask = mask.mapv(|label| self.labels.contains(&label));
             let name = match &slice.verdict {
+                SliceVerdict::Graded { mean_dice, .. } if self.image.is_picture() => {
+                    format!("{mean_dice:.2}")
+                }
                 SliceVerdict::Graded { mean_dice, .. } => format!("slice {}: {mean_dice:.2}", slice.index),
                 _ => String::new(),
             };
             let error = match &assessment.error {
                 Some(error) => {
-                    gray(image)?.overlaid(self.upright(error.data().view(), slice.index).view(), &errors)?
+                    own.clone().overlaid(self.upright(error.data().view(), slice.index).view(), &errors)?
                 }
-                None => gray(image)?,
+                None => own.clone(),
             };
             let off = self.upright(difference, slice.index).mapv(f32::abs);
             let row = [
-                sided(gray(image)?.enlarged(ENLARGED)?.outlined(mask.view(), TESTED)?),
-                gray(reconstruction)?.enlarged(ENLARGED)?,
-                gray(image)?.overlaid(off.view(), &differences)?.enlarged(ENLARGED)?,
+                sided(own.clone().enlarged(ENLARGED)?.outlined(mask.view(), TESTED)?),
+                drawn(&assessment.reconstruction)?.enlarged(ENLARGED)?,
+                own.overlaid(off.view(), &differences)?.enlarged(ENLARGED)?,
                 error.enlarged(ENLARGED)?,
             ];
             montage = montage.row(name, row)?;
