@@ -82,6 +82,8 @@ pub use parameters::{Initialization, Parameter, ParameterError, ParameterSet};
 pub use plan::{AdamMoments, Differentiate, Gradients, Plan, PlanError, PlanWeights};
 pub use plan_engine::PlanEngine;
 pub use shape::Shape;
+#[doc(hidden)]
+pub use state_dict::f32_from_half;
 pub use state_dict::{NameMap, StateDict, StateDictError};
 pub use training::{
     Batch, CheckpointError, EarlierCheckpoint, Ending, Engines, EpochRecord, Event, Objective, Terms,

@@ -29,7 +29,7 @@ pub(crate) fn image_input(model: &OnnxModel, size: Option<Shape>) -> Result<&str
             ": export it with the channels before the rows"
         }
         [_, _, _, _] => return Ok(&input.name),
-        [_, _] | [_, _, _] => ": state the size of an image",
+        [_, _] | [_, _, _] => ": state the size of an image, such as 1,28,28 (--size)",
         _ => "",
     };
     let length = |length: &Option<usize>| length.map_or_else(|| "?".to_owned(), |length| length.to_string());
@@ -59,8 +59,9 @@ impl Computed {
 }
 
 impl Lowered {
-    /// The output that is an image of this shape: the only output, or the only one that has the shape. Some models
-    /// return their `input`, too.
+    /// The output that is an image of this shape: the only output, or the only one that contains such an image. Some
+    /// models return their `input`, too. Of two forms of an image, none is preferred: a map of errors may have the
+    /// shape of the image while the reconstruction is a vector.
     ///
     /// # Errors
     /// If there are none or several.
@@ -74,14 +75,10 @@ impl Lowered {
         if let [only] = outputs {
             return Ok(only.clone());
         }
-        let values = outputs.iter().filter_map(|name| Some((name, self.computed(name).ok()?)));
-        let values: Vec<(&String, &Computed)> = values.filter(|(_, value)| Some(value.id) != input).collect();
-        let exact = values.iter().filter(|(_, value)| value.dims == axes_of(image));
-        let exact: Vec<&String> = exact.map(|(name, _)| *name).collect();
-        let alike = values.iter().filter(|(_, value)| value.as_image(image).is_some());
-        let alike: Vec<&String> = alike.map(|(name, _)| *name).collect();
-        match (&exact[..], &alike[..]) {
-            (&[only], _) | (&[], &[only]) => Ok(only.clone()),
+        let is_alike = |value: &Computed| Some(value.id) != input && value.as_image(image).is_some();
+        let alike = outputs.iter().filter(|name| self.computed(name).is_ok_and(is_alike));
+        match alike.collect::<Vec<_>>()[..] {
+            [only] => Ok(only.clone()),
             _ => Err(ambiguous(what, outputs)),
         }
     }

@@ -127,6 +127,7 @@ impl ImportConfig {
                 provenance = provenance.note(&format!("{what} written by"), model.producer());
             }
         }
+        let mut decisions: Vec<String> = Vec::new();
         if let Some(path) = &self.weights {
             let dict = StateDict::read(path)?;
             let mut unused: BTreeSet<String> = dict.names().map(|(name, _)| name.to_owned()).collect();
@@ -134,8 +135,9 @@ impl ImportConfig {
                 .into_iter()
                 .flatten()
             {
-                let used = model.replace_weights(&dict).map_err(|source| at(path, source))?;
+                let (used, decision) = model.replaced_by(&dict).map_err(|source| at(path, source))?;
                 unused = &unused - &used;
+                decisions.extend(decision.filter(|decision| !decisions.contains(decision)));
             }
             if !unused.is_empty() {
                 return Err(ImportError::Unused { path: path.clone(), names: unused.into_iter().collect() });
@@ -143,7 +145,6 @@ impl ImportConfig {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             provenance = provenance.note("weights", name);
         }
-        let mut decisions = Vec::new();
         let (config, parameters) = match (self.kind, &second) {
             (ImportedKind::Vae { likelihood, beta }, second) => {
                 let ending =
@@ -300,6 +301,10 @@ mod tests {
         assert_eq!(found, ["the reconstruction is \"y\""]);
         let error = import(kind, None, &axes, nodes(), &["code", "y", "unused"]).unwrap_err();
         assert!(error.contains("clearly its reconstruction: name one of code, y, unused"), "{error}");
+        // Of two forms of an image, none is preferred.
+        let flat = || vec![node("Relu", &["x"], "error"), node("Flatten", &["error"], "recon")];
+        let error = import(kind, None, &axes, flat(), &["error", "recon"]).unwrap_err();
+        assert!(error.contains("clearly its reconstruction: name one of error, recon"), "{error}");
         // An image as a vector, and one without its axis of channels.
         let vector = vec![node("Relu", &["x"], "a"), node("Flatten", &["a"], "y")];
         assert!(import(kind, None, &axes, vector, &["y"]).is_ok());

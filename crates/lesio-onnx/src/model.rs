@@ -19,8 +19,12 @@ use crate::tensor::{Data, Tensor};
 pub const LARGEST_FILE: u64 = 1 << 30;
 
 /// Why weights may be missing or left over although both files are of one model.
-pub(crate) const FOLDED: &str = "If the exporter folded or merged layers, export with do_constant_folding=False (with \
-                                 dynamo=True: optimize=False), or export the trained model itself";
+pub(crate) const FOLDED: &str = "If the exporter folded layers, export with do_constant_folding=False (with \
+                                 dynamo=True: optimize=False). If it merged equal weights: export the trained model \
+                                 itself";
+
+/// What PyTorch puts before all names of a wrapped model: `DataParallel` and `torch.compile`.
+const WRAPPERS: [&str; 2] = ["module.", "_orig_mod."];
 
 /// An ONNX model: its graph and its weights, decoded and checked, but not converted.
 #[derive(Clone, Debug)]
@@ -157,25 +161,35 @@ impl OnnxModel {
     /// Replaces weights by those of another file, such as a `state_dict`. Returns the names of the `weights` it used.
     ///
     /// Weights are matched by name. Exporters may add a prefix to all names of the graph (`model.encoder.weight` for
-    /// `encoder.weight`), and other programs one to all names of `weights` (`module.encoder.weight`). The prefixes that
-    /// give the most matches are left out; of equal ones, the shortest. Constants without axes and the scales of a
-    /// resize are no weights: they are kept if `weights` does not contain them.
+    /// `encoder.weight`), and other programs one to the names of `weights` (`net.encoder.weight`). The prefix that
+    /// gives the most matches is left out; of equal ones, the shortest. Prefixes of both are left out only if that of
+    /// `weights` is `module.` or `_orig_mod.`, which PyTorch writes: otherwise the weights of an encoder might fit a
+    /// decoder. Constants without axes and the scales of a resize are no weights: they are kept if `weights` does not
+    /// contain them.
     ///
-    /// Exporters write a weight of several names once. Tensors of `weights` that equal a used one count as used; if all
-    /// their numbers are the same, as in a new normalization, only if several nodes read the weight.
+    /// Exporters write a weight of several names once. Tensors of `weights` that equal a used one count as used if
+    /// several nodes read the weight, or if a PyTorch file holds both as one tensor.
     ///
     /// # Errors
-    /// For a weight of the graph that `weights` does not contain or that has another shape there. The model is then
-    /// unchanged.
+    /// For a weight of the graph that `weights` does not contain or that has another shape there, and for one of
+    /// `weights` that fits two of the graph. The model is then unchanged.
     pub fn replace_weights(&mut self, weights: &StateDict) -> Result<BTreeSet<String>, OnnxError> {
+        Ok(self.replaced_by(weights)?.0)
+    }
+
+    /// [`OnnxModel::replace_weights`], with the prefixes that were left out, as a decision.
+    pub(crate) fn replaced_by(
+        &mut self,
+        weights: &StateDict,
+    ) -> Result<(BTreeSet<String>, Option<String>), OnnxError> {
         let own: Vec<String> = self.weights().map(str::to_owned).collect();
-        let [ours, theirs] = prefixes(&own, weights);
+        let [ours, prefix] = prefixes(&own, weights);
         let file = weights.path().map_or_else(|| "the other file".to_owned(), |path| format!("{path:?}"));
         let (mut found, mut missing) = (Vec::new(), Vec::new());
         for name in own {
             let Some(tensor) = self.constants.get(&name) else { continue };
             let readers = self.nodes.iter().filter(|node| node.inputs.contains(&name));
-            let theirs = format!("{theirs}{}", name.strip_prefix(&ours).unwrap_or(&name));
+            let theirs = format!("{prefix}{}", name.strip_prefix(&ours).unwrap_or(&name));
             let Some(weight) = weights.get(&theirs) else {
                 if let Some(kind) = weights.other_type(&theirs) {
                     return Err(OnnxError::Weights(format!("{theirs:?} of {file} holds {kind}, not floats")));
@@ -198,8 +212,11 @@ impl OnnxModel {
             found.push((name, theirs, weight, readers));
         }
         let mut used = BTreeMap::new();
-        for (_, theirs, _, readers) in &found {
-            used.insert(theirs.as_str(), *readers);
+        for (name, theirs, _, readers) in &found {
+            if let Some((other, _)) = used.insert(theirs.as_str(), (name, *readers)) {
+                let reason = format!("{theirs:?} of {file} fits both {other:?} and {name:?} of the model");
+                return Err(OnnxError::Weights(reason));
+            }
         }
         let names = || weights.names().map(|(name, _)| name);
         if !missing.is_empty() {
@@ -212,22 +229,27 @@ impl OnnxModel {
             return Err(OnnxError::Weights(format!("{file} does not hold {missing}{others}. {FOLDED}")));
         }
         let is_tied = |name: &str| {
-            let weight = weights.get(name);
-            let is_even = weight.is_some_and(|own| own.values().windows(2).all(|two| two[0] == two[1]));
-            used.iter().any(|(other, readers)| weights.get(other) == weight && (*readers > 1 || !is_even))
+            used.iter().any(|(other, (_, readers))| {
+                weights.is_same(other, name) || (*readers > 1 && weights.get(other) == weights.get(name))
+            })
         };
         let is_used = |name: &&str| used.contains_key(name) || is_tied(name);
         let all = names().filter(is_used).map(str::to_owned).collect();
+        let left_out = [(&ours, "the model"), (&prefix, "the other file")];
+        let left_out = left_out.into_iter().filter(|(prefix, _)| !prefix.is_empty());
+        let left_out: Vec<String> = left_out.map(|(prefix, of)| format!("{prefix:?} in {of}")).collect();
+        let decision = format!("the names of weights are matched without {}", left_out.join(" and "));
         for (name, _, weight, _) in found {
             if let Some(tensor) = self.constants.get_mut(&name) {
                 tensor.data = Data::Floats(weight.values().into());
             }
         }
-        Ok(all)
+        Ok((all, (!left_out.is_empty()).then_some(decision)))
     }
 }
 
 /// The prefixes, of the weights of a graph and of those of another program, without which the most names are equal.
+/// Without both, names of different parts of a model may be equal.
 fn prefixes(own: &[String], weights: &StateDict) -> [String; 2] {
     // The first 64 names suffice, since a useful prefix is common to most names.
     let ours: BTreeSet<&str> = own
@@ -238,12 +260,18 @@ fn prefixes(own: &[String], weights: &StateDict) -> [String; 2] {
         .collect();
     let pairs =
         weights.prefixes().into_iter().flat_map(|theirs| ours.iter().map(move |ours| [*ours, theirs]));
+    let pairs = pairs.filter(|[ours, theirs]| ours.is_empty() || is_wrapper(theirs));
     let best = pairs.max_by_key(|[ours, theirs]| {
         let short = own.iter().filter_map(|name| name.strip_prefix(ours));
         let known = short.filter(|name| weights.get(&format!("{theirs}{name}")).is_some()).count();
         (known, Reverse(ours.len() + theirs.len()))
     });
     best.unwrap_or_default().map(str::to_owned)
+}
+
+/// Whether a prefix, which may be empty, says nothing about the part of a model.
+fn is_wrapper(prefix: &str) -> bool {
+    prefix.split_inclusive('.').all(|part| WRAPPERS.contains(&part))
 }
 
 /// The first names, and the number of the others.
@@ -421,7 +449,7 @@ mod tests {
 
     #[test]
     fn weights_are_replaced_and_constants_kept() {
-        for prefix in ["", "net.", "module.", "module.net."] {
+        for prefix in ["", "net.", "module.", "module.net.", "_orig_mod.module."] {
             let names = ["a.weight", "a.bias", "out.bias"].map(|name| format!("{prefix}{name}"));
             let values: [&[f32]; 3] = [&[5.0, 6.0], &[7.0], &[8.0]];
             let mut model = model();
@@ -455,6 +483,39 @@ mod tests {
         assert_eq!(model.constants["net.a.weight"].as_floats(), Some(&[1.0, 2.0][..]));
     }
 
+    /// Both files hold the same names behind their prefixes, such as those of an encoder and of a decoder.
+    #[test]
+    fn weights_of_another_part_do_not_fit() {
+        let mut model = model();
+        let values: [&[f32]; 3] = [&[5.0, 6.0], &[7.0], &[8.0]];
+        let other: Vec<_> =
+            ["other.a.weight", "other.a.bias", "other.out.bias"].into_iter().zip(values).collect();
+        let error = model.replace_weights(&dict(&other)).unwrap_err().to_string();
+        assert!(error.contains("does not hold net.a.bias"), "{error}");
+        let short: Vec<_> = ["a.weight", "a.bias", "out.bias"].into_iter().zip(values).collect();
+        let (_, decision) = model.replaced_by(&dict(&short)).unwrap();
+        let expected = "the names of weights are matched without \"net.\" in the model";
+        assert_eq!(decision.as_deref(), Some(expected));
+        // Without its prefix, a name of the inner network is that of an outer layer.
+        let nodes = vec![
+            node("Conv", &["x", "net.a.weight", "net.a.bias"], "a"),
+            node("Conv", &["a", "net.a.weight", "net.out.bias"], "b"),
+            node("Conv", &["b", "net.a.weight", "out.bias"], "y"),
+        ];
+        let weights = vec![
+            floats("net.a.weight", &[1, 1, 1, 2], &[1.0, 2.0]),
+            floats("net.a.bias", &[1], &[3.0]),
+            floats("net.out.bias", &[1], &[4.0]),
+            floats("out.bias", &[1], &[5.0]),
+        ];
+        let mut model = OnnxModel::from_bytes(&bytes(&[1, 1, 8, 8], nodes, weights)).unwrap();
+        let error = model.replace_weights(&dict(&short)).unwrap_err().to_string();
+        let expected =
+            "\"out.bias\" of the other file fits both \"net.out.bias\" and \"out.bias\" of the model";
+        assert!(error.contains(expected), "{error}");
+        assert_eq!(model.constants["out.bias"].as_floats(), Some(&[5.0][..]));
+    }
+
     #[test]
     fn weights_with_several_names_are_used() {
         let own: [(&str, &[f32]); 3] = [("a.weight", &[5.0, 6.0]), ("a.bias", &[7.0]), ("out.bias", &[8.0])];
@@ -463,7 +524,7 @@ mod tests {
             used.into_iter().filter(|name| own.iter().all(|(own, _)| own != name)).collect::<Vec<_>>()
         };
         assert_eq!(used(&[("b.weight", &[5.0, 6.0]), ("c.weight", &[5.0, 7.0])]), ["b.weight"]);
-        // One node reads the bias: an equal one, such as that of a new layer, says nothing.
+        // One node reads the bias: an equal one, such as that of a copied block, says nothing.
         assert!(used(&[("b.bias", &[7.0])]).is_empty());
         let even: [(&str, &[f32]); 4] =
             [("a.weight", &[1.0, 1.0]), ("a.bias", &[7.0]), ("out.bias", &[8.0]), ("b.weight", &[1.0, 1.0])];

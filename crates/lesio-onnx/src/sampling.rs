@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use lesio_nn::Layer;
+use lesio_nn::{Activation, Layer};
 
 use crate::args::Computed;
 use crate::error::OnnxError;
@@ -13,8 +13,9 @@ use crate::lower::{Lowered, shape_of};
 /// How the sampling computes the standard deviation from an output `x`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Deviation {
-    /// The logarithm of the variance is `scale * x + shift`.
-    Exponential { scale: f64, shift: f64 },
+    /// The logarithm of the variance is `scale * x`, apart from limits. A constant factor of the noise, such as a
+    /// temperature, is no part of the posterior.
+    Exponential { scale: f64 },
     /// It is `x` or another function of `x`.
     Other,
     /// The sampling does not use `x`, or the graph does not show how.
@@ -80,45 +81,48 @@ impl Lowered {
     }
 
     /// The logarithm of the variance, from the tensor that is named as such. The sampling shows which logarithm the
-    /// tensor is: that of a standard deviation or of a precision is multiplied. Returns this as a decision, too.
+    /// tensor is: that of a standard deviation or of a precision is multiplied. Returns this as a decision, too, as it
+    /// does if there is a sampling that does not show it.
     ///
     /// # Errors
     /// For a tensor that is no such logarithm.
     pub(crate) fn log_variance(&mut self, name: &str) -> Result<(Computed, Option<String>), OnnxError> {
         let value = self.computed(name)?.clone();
-        let (scale, shift) = match self.deviation(value.id) {
-            Deviation::Exponential { scale, shift } => (scale as f32, shift as f32),
-            Deviation::Unknown => (1.0, 0.0),
+        let scale = match self.deviation(value.id) {
+            Deviation::Exponential { scale } => scale as f32,
+            Deviation::Unknown => {
+                let is_sampled = self.graph.nodes.iter().any(|node| matches!(node.op, Op::Random));
+                let decision = || {
+                    format!("the sampling does not show what {name:?} is: it is taken for the log-variance")
+                };
+                return Ok((value, is_sampled.then(decision)));
+            }
             Deviation::Other => {
                 let reason = "is not the logarithm of the variance: the sampling computes the standard deviation \
                               otherwise than as an exponential of it. Export the logarithm";
                 return Err(OnnxError::Tensor { name: name.to_owned(), reason: reason.to_owned() });
             }
         };
-        if (scale - 1.0).abs() < 1e-5 && shift.abs() < 1e-5 {
+        if (scale - 1.0).abs() < 1e-5 {
             return Ok((value, None));
         }
-        let mut decision =
-            format!("by the sampling of the model, the log-variance is {scale} times {name:?}");
-        if shift != 0.0 {
-            decision += &format!(" plus {shift}");
-        }
+        let decision = format!("by the sampling of the model, the log-variance is {scale} times {name:?}");
         let (shape, origin) = (self.graph.shape(value.id), Arc::clone(&self.graph.nodes[value.id].origin));
-        let id = self.graph.push(Op::Affine(Affine::scalar(scale, shift)), vec![value.id], shape, &origin);
+        let id = self.graph.push(Op::Affine(Affine::scalar(scale, 0.0)), vec![value.id], shape, &origin);
         Ok((Computed { id, dims: value.dims }, Some(decision)))
     }
 
     /// How the value that is multiplied by random numbers is computed from a tensor.
     fn deviation(&self, of: Id) -> Deviation {
-        let own = self.line(of);
+        let (own_scale, own) = self.line(of);
         for node in self.graph.nodes.iter().filter(|node| matches!(node.op, Op::Multiply)) {
             let [a, b] = node.inputs[..] else { continue };
             for (noise, factor) in [(a, b), (b, a)] {
-                let (scale, shift, drawn) = self.line(noise);
-                if !matches!(self.graph.nodes[drawn].op, Op::Random) || shift != 0.0 || scale == 0.0 {
+                let (_, drawn) = self.line(noise);
+                if !matches!(self.graph.nodes[drawn].op, Op::Random) {
                     continue;
                 }
-                match self.deviation_along(factor, own, scale.abs().ln()) {
+                match self.deviation_along(factor, own_scale, own) {
                     Deviation::Unknown => {}
                     found => return found,
                 }
@@ -127,58 +131,192 @@ impl Lowered {
         Deviation::Unknown
     }
 
-    /// Follows the computation of a standard deviation back to a tensor. `shift` is the logarithm of a factor of it.
-    fn deviation_along(&self, mut id: Id, own: (f64, f64, Id), mut shift: f64) -> Deviation {
-        let (own_scale, own_shift, own) = own;
-        // The logarithm of the deviation is `power` times the logarithm of the value at `id`, plus `shift`.
+    /// Follows the computation of a standard deviation back to `own`, of which the tensor is `own_scale` times.
+    fn deviation_along(&self, mut id: Id, own_scale: f64, own: Id) -> Deviation {
+        // The logarithm of the deviation is `power` times the logarithm of the value at `id`, apart from a constant.
         let mut power = 1.0;
         loop {
             // What is added to the deviation only keeps it from 0.
-            let (scale, _, base) = self.line(id);
+            let (_, base) = self.line(id);
             if base == own {
                 return Deviation::Other;
             }
-            if scale <= 0.0 {
-                return Deviation::Unknown;
-            }
-            shift += power * scale.ln();
             let node = &self.graph.nodes[base];
-            let Some(&before) = node.inputs.first() else { return Deviation::Unknown };
-            match node.op {
-                Op::Power(exponent) => {
-                    power *= f64::from(exponent);
+            match (&node.op, &node.inputs[..]) {
+                (Op::Power(exponent), &[before]) => {
+                    power *= f64::from(*exponent);
                     id = before;
                 }
-                Op::Exp => {
-                    let (slope, offset, argument) = self.line(before);
-                    let scale = power * slope / own_scale;
-                    if argument != own || scale == 0.0 || !scale.is_finite() {
-                        return Deviation::Unknown;
-                    }
-                    let shift = shift + power * offset - scale * own_shift;
-                    return Deviation::Exponential { scale: 2.0 * scale, shift: 2.0 * shift };
+                // The square, and the cube.
+                (Op::Multiply, &[a, b]) if a == b => {
+                    power *= 2.0;
+                    id = a;
                 }
-                Op::Function if self.line(before).2 == own => return Deviation::Other,
-                _ => return Deviation::Unknown,
+                (Op::Multiply, &[a, b]) if self.is_square(a, b) => {
+                    power *= 3.0;
+                    id = b;
+                }
+                (Op::Exp, &[before]) => {
+                    let (slope, argument) = self.line(before);
+                    let scale = 2.0 * power * slope / own_scale;
+                    if argument == own && scale != 0.0 && scale.is_finite() {
+                        return Deviation::Exponential { scale };
+                    }
+                    return self.otherwise(base, own);
+                }
+                _ => return self.otherwise(base, own),
             }
         }
     }
 
-    /// A value as `scale * other + shift`, apart from its shape: the scale, the shift and the other node.
-    fn line(&self, mut id: Id) -> (f64, f64, Id) {
-        let (mut scale, mut shift) = (1.0, 0.0);
+    fn is_square(&self, id: Id, of: Id) -> bool {
+        let node = &self.graph.nodes[id];
+        matches!(node.op, Op::Multiply) && node.inputs[..] == [of, of]
+    }
+
+    /// [`Deviation::Other`] if a value is computed from `own` value by value.
+    fn otherwise(&self, of: Id, own: Id) -> Deviation {
+        let mut seen = vec![false; self.graph.nodes.len()];
+        let mut stack = vec![of];
+        while let Some(id) = stack.pop() {
+            if id == own {
+                return Deviation::Other;
+            }
+            let node = &self.graph.nodes[id];
+            let is_elementwise = match &node.op {
+                Op::Layer(Layer::Activation(_) | Layer::Reshape(_) | Layer::Add) => true,
+                op => matches!(
+                    op,
+                    Op::Affine(_) | Op::Multiply | Op::Power(_) | Op::Erf | Op::Exp | Op::Function
+                ),
+            };
+            if is_elementwise && !std::mem::replace(&mut seen[id], true) {
+                stack.extend(&node.inputs);
+            }
+        }
+        Deviation::Unknown
+    }
+
+    /// A value as `scale * other + constant`, apart from its shape and its limits: the scale and the other node.
+    fn line(&self, mut id: Id) -> (f64, Id) {
+        let mut scale = 1.0;
         loop {
             let node = &self.graph.nodes[id];
             match (&node.op, &node.inputs[..]) {
                 (Op::Layer(Layer::Reshape(_)), &[before]) => id = before,
+                // A limit of 0.
+                (Op::Layer(Layer::Activation(Activation::LeakyRelu { slope: 0.0 })), &[before]) => {
+                    id = before;
+                }
+                (Op::Layer(Layer::Add), &[before, excess]) if self.is_excess(excess, before) => id = before,
                 (Op::Affine(affine), &[before]) => {
-                    let Some((factor, summand)) = affine.as_scalar() else { return (scale, shift, id) };
-                    shift += scale * f64::from(summand);
+                    let Some((factor, _)) = affine.as_scalar() else { return (scale, id) };
                     scale *= f64::from(factor);
                     id = before;
                 }
-                _ => return (scale, shift, id),
+                _ => return (scale, id),
             }
         }
+    }
+
+    /// Whether a value is what a value has beyond a limit, negative, as the conversion of `Clip` adds it.
+    fn is_excess(&self, excess: Id, value: Id) -> bool {
+        let (outside, rectified) = self.scaled(excess);
+        let node = &self.graph.nodes[rectified];
+        let (Op::Layer(Layer::Activation(Activation::LeakyRelu { slope: 0.0 })), &[argument]) =
+            (&node.op, &node.inputs[..])
+        else {
+            return false;
+        };
+        let (inside, limited) = self.scaled(argument);
+        limited == value && (outside * inside + 1.0).abs() < 1e-3
+    }
+
+    /// The scale of a single affine map, and the node that it reads.
+    fn scaled(&self, id: Id) -> (f64, Id) {
+        let node = &self.graph.nodes[id];
+        match (&node.op, &node.inputs[..]) {
+            (Op::Affine(affine), &[before]) => {
+                affine.as_scalar().map_or((1.0, id), |(factor, _)| (f64::from(factor), before))
+            }
+            _ => (1.0, id),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::hostile::{bytes_of, floats, node};
+    use crate::ir::Op;
+    use crate::model::OnnxModel;
+    use crate::proto::NodeProto;
+
+    /// By what the log-variance is a multiple of the output `s`, from which the sampling computes the deviation `d`,
+    /// and the decision; or the error.
+    fn multiple(deviation: Vec<NodeProto>) -> Result<(f32, Option<String>), String> {
+        let mut nodes = vec![
+            node("Conv", &["x", "w"], "m"),
+            node("Conv", &["x", "v"], "s"),
+            node("RandomNormalLike", &["m"], "plain"),
+            node("Mul", &["plain", "tenth"], "noise"),
+        ];
+        nodes.extend(deviation);
+        nodes.extend([node("Mul", &["d", "noise"], "off"), node("Add", &["m", "off"], "y")]);
+        let weights = vec![
+            floats("w", &[2, 2, 1, 1], &[1.0, 2.0, 3.0, 4.0]),
+            floats("v", &[2, 2, 1, 1], &[0.5, -2.0, 3.0, 4.0]),
+            floats("tenth", &[], &[0.1]),
+            floats("half", &[], &[0.5]),
+            floats("two", &[], &[2.0]),
+            floats("low", &[], &[-20.0]),
+            floats("high", &[], &[2.0]),
+            floats("zero", &[], &[0.0]),
+            floats("small", &[], &[1e-3]),
+        ];
+        let model = OnnxModel::from_bytes(&bytes_of(&[1, 2, 4, 4], nodes, weights, &["y", "s"])).unwrap();
+        let mut lowered = model.lowered(&["y", "s"], None).unwrap();
+        let own = lowered.computed("s").unwrap().id;
+        let (found, decision) = lowered.log_variance("s").map_err(|error| error.to_string())?;
+        let (scale, shift) = match &lowered.graph.nodes[found.id].op {
+            Op::Affine(affine) if found.id != own => affine.as_scalar().unwrap(),
+            _ => (1.0, 0.0),
+        };
+        assert_eq!(shift, 0.0);
+        Ok((scale, decision))
+    }
+
+    #[test]
+    fn the_sampling_shows_the_logarithm_through_its_limits() {
+        let exp = |of: &str| node("Exp", &[of], "d");
+        let line = |factor: &str| node("Mul", &["s", factor], "l");
+        let clip = |of: &str, to: &str| node("Clip", &[of, "low", "high"], to);
+        for (deviation, expected) in [
+            (vec![line("half"), exp("l")], 1.0),
+            (vec![exp("s")], 2.0),
+            (vec![clip("s", "c"), exp("c")], 2.0),
+            (vec![clip("s", "c"), node("Mul", &["c", "half"], "l"), exp("l")], 1.0),
+            (vec![node("Min", &["s", "zero"], "c"), exp("c")], 2.0),
+            (vec![node("Exp", &["s"], "e"), node("Max", &["e", "small"], "d")], 2.0),
+            (vec![node("Exp", &["s"], "e"), node("Pow", &["e", "two"], "d")], 4.0),
+            (vec![node("Exp", &["s"], "e"), node("Mul", &["e", "tenth"], "d")], 2.0),
+            (vec![node("Exp", &["s"], "e"), node("Sqrt", &["e"], "d")], 1.0),
+        ] {
+            let (scale, decision) = multiple(deviation).unwrap();
+            assert_eq!((scale, decision.is_some()), (expected, expected != 1.0), "{decision:?}");
+        }
+        for deviation in [
+            vec![node("Softplus", &["s"], "d")],
+            vec![clip("s", "c"), node("Softplus", &["c"], "d")],
+            vec![node("Sigmoid", &["s"], "d")],
+            vec![node("Mul", &["s", "s"], "q"), exp("q")],
+            vec![node("Identity", &["s"], "d")],
+        ] {
+            let error = multiple(deviation).unwrap_err();
+            assert!(error.contains("\"s\": is not the logarithm of the variance"), "{error}");
+        }
+        let (scale, decision) = multiple(vec![node("Exp", &["m"], "d")]).unwrap();
+        assert_eq!(scale, 1.0);
+        let expected = "the sampling does not show what \"s\" is: it is taken for the log-variance";
+        assert_eq!(decision.as_deref(), Some(expected));
     }
 }

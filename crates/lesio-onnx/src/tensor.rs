@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use lesio_nn::f32_from_half;
+
 use crate::error::OnnxError;
 use crate::proto::{TensorProto, data_type};
 
@@ -96,10 +98,10 @@ impl Tensor {
                 Data::Floats(proto.double_data.iter().map(|&value| value as f32).collect())
             }
             (data_type::FLOAT16, true) => {
-                Data::Floats(chunks(raw, |bytes| from_half(u16::from_le_bytes(bytes))).into())
+                Data::Floats(chunks(raw, |bytes| f32_from_half(u16::from_le_bytes(bytes))).into())
             }
             (data_type::FLOAT16, false) => {
-                Data::Floats(proto.int32_data.iter().map(half).map(from_half).collect())
+                Data::Floats(proto.int32_data.iter().map(half).map(f32_from_half).collect())
             }
             (data_type::BFLOAT16, true) => {
                 Data::Floats(chunks(raw, |bytes| from_brain(u16::from_le_bytes(bytes))).into())
@@ -146,37 +148,9 @@ fn from_brain(bits: u16) -> f32 {
     f32::from_bits(u32::from(bits) << 16)
 }
 
-/// Converts an IEEE 754 binary16 number.
-fn from_half(bits: u16) -> f32 {
-    let sign = if bits >> 15 == 1 { -1.0 } else { 1.0 };
-    let (exponent, fraction) = (i32::from((bits >> 10) & 31), f32::from(bits & 1023));
-    let magnitude = match exponent {
-        0 => fraction * 2f32.powi(-24),
-        31 if fraction == 0.0 => f32::INFINITY,
-        31 => f32::NAN,
-        _ => (1.0 + fraction / 1024.0) * 2f32.powi(exponent - 15),
-    };
-    sign * magnitude
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn halves_are_exact() {
-        for (bits, value) in [
-            (0x3c00, 1.0),
-            (0xc000, -2.0),
-            (0x7bff, 65504.0),
-            (0x0400, 6.103_515_6e-5),
-            (0x0001, 5.960_464_5e-8),
-            (0x7c00, f32::INFINITY),
-        ] {
-            assert_eq!(from_half(bits), value, "{bits:04x}");
-        }
-        assert!(from_half(0x7e00).is_nan());
-    }
 
     #[test]
     fn values_must_fill_the_shape() {

@@ -18,13 +18,14 @@ pub struct VaeTensors {
     pub mean: Option<String>,
     /// The logarithm of the posterior's variance. Default: the output with such a name (`log_variance`, `logvar`).
     /// If the model contains the sampling, which shows it, also the logarithm of the standard deviation or precision.
+    /// A constant factor of the noise, and limits, are left out.
     pub log_variance: Option<String>,
     /// The latent vector that the decoder reads, if one model contains encoder and decoder. Default: the first tensor
     /// that depends on random numbers and through which the whole reconstruction is computed; the mean if there are
     /// no random numbers.
     pub latent: Option<String>,
     /// The reconstruction. Default: the only output, or the only one, other than the input, that has the shape of the
-    /// image, also as a vector or without an axis of length 1.
+    /// image, as it is, as a vector or without an axis of length 1.
     pub reconstruction: Option<String>,
     /// Channels, rows and columns of an image, if the model leaves them open or reads images as vectors.
     pub size: Option<Shape>,
@@ -55,7 +56,8 @@ pub struct ConvertedVae {
     pub sigmoid: Sigmoid,
     /// The names of the tensors used as mean, log-variance and reconstruction.
     pub taken: [String; 3],
-    /// What the model's sampling shows about the log-variance, if it is not the tensor itself, one sentence each.
+    /// What the model's sampling shows about the log-variance, if it is not the tensor itself or if the sampling does
+    /// not show it, one sentence each.
     pub decisions: Vec<String>,
 }
 
@@ -86,8 +88,11 @@ impl ConvertedVae {
     /// the image other than through the latent vector.
     pub fn of_one(model: &OnnxModel, tensors: &VaeTensors) -> Result<Self, OnnxError> {
         let input = image_input(model, tensors.size)?;
-        let named = [&tensors.mean, &tensors.log_variance, &tensors.latent, &tensors.reconstruction];
-        let mut wanted: Vec<&str> = model.outputs().iter().map(String::as_str).collect();
+        let named = [&tensors.mean, &tensors.log_variance, &tensors.reconstruction, &tensors.latent];
+        // If all are named, other outputs, such as a loss, may have operators that no layer computes.
+        let is_searched = named[..3].iter().any(|name| name.is_none());
+        let outputs = model.outputs().iter().filter(|_| is_searched);
+        let mut wanted: Vec<&str> = outputs.map(String::as_str).collect();
         wanted.extend(named.into_iter().flatten().map(String::as_str));
         let mut lowered = model.lowered(&wanted, tensors.size)?;
         let image = lowered.computed(input)?.clone();
@@ -237,5 +242,35 @@ impl Lowered {
             OutputForm::AsIs => Sigmoid::Absent,
             OutputForm::Logit => self.take_sigmoid_off(value),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hostile::{bytes_of, floats, node};
+
+    #[test]
+    fn other_outputs_than_the_named_ones_may_have_any_operators() {
+        let nodes = vec![
+            node("Conv", &["x", "w"], "m"),
+            node("Conv", &["x", "w"], "s"),
+            node("RandomNormalLike", &["m"], "noise"),
+            node("Mul", &["s", "half"], "l"),
+            node("Exp", &["l"], "d"),
+            node("Mul", &["d", "noise"], "off"),
+            node("Add", &["m", "off"], "z"),
+            node("Conv", &["z", "w"], "y"),
+            node("Einsum", &["s"], "loss"),
+        ];
+        let weights = vec![floats("w", &[2, 2, 1, 1], &[1.0, 2.0, 3.0, 4.0]), floats("half", &[], &[0.5])];
+        let model = bytes_of(&[1, 2, 4, 4], nodes, weights, &["y", "m", "s", "loss"]);
+        let model = OnnxModel::from_bytes(&model).unwrap();
+        let named = |name: &str| Some(name.to_owned());
+        let two = VaeTensors::default().mean(named("m")).log_variance(named("s"));
+        let error = ConvertedVae::of_one(&model, &two).unwrap_err();
+        assert!(error.to_string().contains("Einsum"), "{error}");
+        let vae = ConvertedVae::of_one(&model, &two.reconstruction(named("y"))).unwrap();
+        assert_eq!((vae.taken, vae.decisions), (["m", "s", "y"].map(str::to_owned), vec![]));
     }
 }

@@ -39,6 +39,8 @@ pub struct StateDict {
     tensors: BTreeMap<String, Parameter>,
     /// The types of the tensors that hold no floats.
     others: BTreeMap<String, String>,
+    /// Storage and first number of tensors in a PyTorch file, where several names of one tensor share them.
+    places: BTreeMap<String, (String, usize)>,
     path: Option<PathBuf>,
 }
 
@@ -118,6 +120,18 @@ impl StateDict {
         Ok(())
     }
 
+    pub(super) fn set_place(&mut self, name: &str, storage: &str, first: usize) {
+        self.places.insert(name.to_owned(), (storage.to_owned(), first));
+    }
+
+    /// Whether two names are of one tensor, which the file holds once.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn is_same(&self, a: &str, b: &str) -> bool {
+        let place = |name: &str| self.places.get(name);
+        place(a).is_some() && place(a) == place(b) && self.get(a) == self.get(b)
+    }
+
     pub(super) fn set_path(&mut self, path: &Path) {
         self.path = Some(path.to_owned());
     }
@@ -134,16 +148,17 @@ impl StateDict {
         self.others.get(name).map(String::as_str)
     }
 
-    /// The prefixes, up to a dot, that all names share: the empty one, then longer and longer ones. PyTorch's
-    /// `DataParallel` puts `module.` before all names, and other programs put the name of a field.
+    /// The prefixes, up to a dot, that more than half of the names share: the empty one, then longer and longer ones.
+    /// PyTorch's `DataParallel` puts `module.` before all names, and other programs put the name of a field.
     #[must_use]
     pub fn prefixes(&self) -> Vec<&str> {
-        // Names are sorted: what the first and the last one share, all share.
-        let first = self.tensors.first_key_value().map_or("", |(name, _)| name.as_str());
-        let last = self.tensors.last_key_value().map_or("", |(name, _)| name.as_str());
-        let shared = first.bytes().zip(last.bytes()).take_while(|(a, b)| a == b).count();
-        let dots = first.match_indices('.').map(|(dot, _)| dot + 1).filter(|&end| end <= shared);
-        std::iter::once("").chain(dots.map(|end| &first[..end])).collect()
+        // Names are sorted: what more than half share, the one in the middle shares.
+        let count = self.tensors.len();
+        let middle = self.tensors.keys().nth(count / 2).map_or("", String::as_str);
+        let is_shared =
+            |prefix: &&str| 2 * self.tensors.keys().filter(|name| name.starts_with(*prefix)).count() > count;
+        let longer = middle.match_indices('.').map(|(dot, _)| &middle[..=dot]);
+        std::iter::once("").chain(longer.take_while(is_shared)).collect()
     }
 
     /// The names and shapes of the tensors of floats, in the order of the names.
@@ -157,7 +172,7 @@ impl StateDict {
         self.tensors.get(name)
     }
 
-    /// The parameters of networks, under the names of the networks. If all names of the dict share a prefix such as
+    /// The parameters of networks, under the names of the networks. If most names of the dict share a prefix such as
     /// `module.` and more names fit without it, it is left out. Tensors without floats, such as counters, may be left
     /// over.
     ///
@@ -355,23 +370,27 @@ mod tests {
             StateDict::new(all).unwrap()
         };
         let map = NameMap::new().ignore("steps");
-        for (prefix, more) in
-            [("", "steps"), ("module.", "module.steps"), ("module.net.", "module.net.steps")]
-        {
+        for (prefix, more) in [
+            ("", "steps"),
+            ("module.", "module.steps"),
+            ("module.net.", "module.net.steps"),
+            ("module.", "steps"),
+        ] {
             let dict = of(prefix, more);
-            assert_eq!(dict.prefixes().last(), Some(&prefix));
+            assert!(dict.prefixes().contains(&prefix), "{prefix}");
             assert_eq!(dict.parameters(&[&network()], &map).unwrap().iter().count(), 4, "{prefix}");
         }
         // The ignored name may also be the whole one.
         let whole = NameMap::new().ignore("module.steps");
         assert!(of("module.", "module.steps").parameters(&[&network()], &whole).is_ok());
-        match of("module.", "steps").parameters(&[&network()], &map) {
+        match of("net.", "loss.weight").parameters(&[&network()], &map) {
             Err(StateDictError::Names { missing, unexpected }) => {
-                assert_eq!((missing.len(), unexpected.len()), (4, 4));
-                assert_eq!(unexpected[0], "module.a.b.bias");
+                assert_eq!((missing, unexpected), (vec![], vec!["loss.weight".to_owned()]));
             }
             other => panic!("{other:?}"),
         }
+        let halves = dict(&[("one.a", &[1]), ("one.b", &[1]), ("two.a", &[1]), ("two.b", &[1])]);
+        assert_eq!(halves.prefixes(), [""]);
     }
 
     #[test]

@@ -34,7 +34,10 @@ pub enum StateDictError {
         reason: String,
     },
     /// A PyTorch file that holds no `state_dict`.
-    #[error("{path:?} holds no state_dict, but {found}")]
+    #[error(
+        "{path:?} holds no state_dict, neither itself nor in its entry state_dict, model_state_dict or model, but \
+         {found}"
+    )]
     Contents {
         /// The file.
         path: PathBuf,
@@ -54,10 +57,21 @@ pub enum StateDictError {
         limit: usize,
     },
     /// Another kind of file.
-    #[error("{path:?}: expected .safetensors, .pth or .pt")]
+    #[error(
+        "{path:?}: expected .safetensors, .pth or .pt; if torch.save wrote it, as many .ckpt, .bin and .pth.tar files, \
+         rename it to .pth"
+    )]
     Kind {
         /// The file.
         path: PathBuf,
+    },
+    /// A file whose parameters cannot be used.
+    #[error("the weights in {path:?} cannot be used")]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// The problem with a parameter.
+        source: Box<StateDictError>,
     },
     /// A parameter that a network needs and whose numbers are not floats.
     #[error("parameter {name:?} holds {found}, expected floats of 16, 32 or 64 bits")]

@@ -25,7 +25,7 @@ impl Float {
     /// The numbers at these places. Those past the end are left out.
     pub(super) fn values(self, bytes: &[u8], places: impl Iterator<Item = usize>) -> Vec<f32> {
         match self {
-            Self::Half => numbers(bytes, places, |bytes| from_half(u16::from_le_bytes(bytes))),
+            Self::Half => numbers(bytes, places, |bytes| f32_from_half(u16::from_le_bytes(bytes))),
             Self::Brain => {
                 numbers(bytes, places, |bytes| f32::from_bits(u32::from(u16::from_le_bytes(bytes)) << 16))
             }
@@ -44,7 +44,9 @@ fn numbers<const N: usize>(
     places.filter_map(|place| all.get(place)).map(|bytes| of(*bytes)).collect()
 }
 
-fn from_half(bits: u16) -> f32 {
+/// Converts an IEEE 754 binary16 number.
+#[must_use]
+pub fn f32_from_half(bits: u16) -> f32 {
     let sign = if bits >> 15 == 1 { -1.0 } else { 1.0 };
     let (exponent, fraction) = (i32::from((bits >> 10) & 31), f32::from(bits & 1023));
     let magnitude = match exponent {
@@ -62,8 +64,8 @@ mod tests {
 
     #[test]
     fn floats_of_all_lengths_are_converted() {
-        let half = [0x3c00_u16, 0xc000, 0x7bff, 0x0001, 0x7c00].map(u16::to_le_bytes).concat();
-        let expected = [1.0, -2.0, 65504.0, 5.960_464_5e-8, f32::INFINITY];
+        let half = [0x3c00_u16, 0xc000, 0x7bff, 0x0400, 0x0001, 0x7c00].map(u16::to_le_bytes).concat();
+        let expected = [1.0, -2.0, 65504.0, 6.103_515_6e-5, 5.960_464_5e-8, f32::INFINITY];
         assert_eq!(Float::Half.values(&half, 0..9), expected);
         assert!(Float::Half.values(&[1, 0x7c], 0..1)[0].is_nan());
         assert_eq!(Float::Brain.values(&[0xc0, 0x3f, 0, 0xc0], 0..2), [1.5, -2.0]);

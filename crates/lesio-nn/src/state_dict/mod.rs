@@ -12,3 +12,4 @@ mod torch;
 
 pub use dict::{NameMap, StateDict};
 pub use error::StateDictError;
+pub use floats::f32_from_half;

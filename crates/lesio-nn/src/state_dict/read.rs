@@ -39,8 +39,16 @@ impl StateDict {
         file.read_to_end(&mut bytes).map_err(read)?;
         let mut dict = Self::default();
         dict.set_path(path);
-        add(&mut dict, path, &bytes)?;
-        Ok(dict)
+        match add(&mut dict, path, &bytes) {
+            Ok(()) => Ok(dict),
+            // These do not name the file themselves.
+            Err(
+                error @ (StateDictError::NonFinite { .. }
+                | StateDictError::Count { .. }
+                | StateDictError::Repeated { .. }),
+            ) => Err(StateDictError::Unusable { path: path.to_owned(), source: Box::new(error) }),
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -145,6 +153,16 @@ mod tests {
                 assert_eq!(values("running_variance"), [4.0, 0.5], "{ending}");
                 assert_eq!(values("weight"), [1.0, 0.5], "{ending}");
                 assert_eq!(found.iter().count(), 4, "{ending}");
+            }
+            let mut broken = batch_normalization("steps", "");
+            broken[0].bytes[..4].copy_from_slice(&f32::NAN.to_le_bytes());
+            std::fs::write(&path, write(&broken)).unwrap();
+            match StateDict::read(&path) {
+                Err(StateDictError::Unusable { path: named, source }) => {
+                    assert_eq!(named, path);
+                    assert!(source.to_string().contains("\"norm.weight\" holds NaN at 0"), "{source}");
+                }
+                other => panic!("{other:?}"),
             }
             let error = read("norm.bias", "").parameters(&[&network], &map).unwrap_err();
             let is_named = matches!(&error, StateDictError::Type { name, .. } if name == "norm.bias");

@@ -76,6 +76,7 @@ pub(super) fn read(dict: &mut StateDict, path: &Path, bytes: &[u8]) -> Result<()
         }
         let values = kind.values(storage, tensor.places());
         dict.insert(name.to_owned(), tensor.shape, values)?;
+        dict.set_place(name, tensor.storage, tensor.first);
     }
     Ok(())
 }
@@ -351,7 +352,7 @@ mod tests {
         for (value, expected) in [
             (
                 module.clone(),
-                "\"own.pth\" holds no state_dict, but an object of the class \"__main__.Net\": save its",
+                "entry state_dict, model_state_dict or model, but an object of the class \"__main__.Net\": save its",
             ),
             (
                 dict(&[("epoch", integer(3)), ("model", module)]),
@@ -383,6 +384,10 @@ mod tests {
         ]);
         let found = read_value(&value).unwrap();
         assert_eq!(names(&found), ["a"]);
+        // Names of one tensor, and of a copy.
+        let value = dict(&[("a", vector(0)), ("b", vector(0)), ("c", vector(2))]);
+        let same = read_value(&value).unwrap();
+        assert!(same.is_same("a", "b") && !same.is_same("a", "c") && !same.is_same("x", "y"));
         let others = ["mask", "ids", "packed", "name"].map(|name| found.other_type(name));
         assert_eq!(others, [Some("BOOL"), Some("I64"), Some("_rebuild_qtensor"), None]);
         let half = dict(&[("a", tensor("HalfStorage", "0", 1, &[2], &[1]))]);

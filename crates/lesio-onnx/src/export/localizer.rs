@@ -436,7 +436,13 @@ fn not_in_the_graphs(localizer: &Localizer, scaling: Scaling) -> Vec<String> {
     steps.push(format!("grid: {placed} to {height} x {width}, {how}, and maps back to its own grid"));
     steps.push(match localizer.model().restores() {
         true => {
-            "score: the predictor's map of image and reconstruction, such as |x - y| of pixel-l1".to_owned()
+            let step = "score: the predictor's map of image and reconstruction, such as |x - y| of pixel-l1";
+            match localizer.model().config() {
+                ModelConfig::Segmenter { .. } => {
+                    format!("{step}; anomaly_logit is the map of anomaly-logit")
+                }
+                _ => step.to_owned(),
+            }
         }
         false => "score: anomaly_logit is the map".to_owned(),
     });
@@ -520,6 +526,9 @@ mod tests {
             // A segmenter that restores nothing has no reconstruction that a server compares with the image.
             let is_compared = !written.description.to_string().contains("score: anomaly_logit is the map");
             assert_eq!(written.files[0].0 != "segmentation.onnx", is_compared);
+            let is_told =
+                written.description.to_string().contains("anomaly_logit is the map of anomaly-logit");
+            assert_eq!(is_told, matches!(config, ModelConfig::Segmenter { .. }));
             let document = serde_json::to_value(&config).unwrap();
             exported.extend(document.as_object().unwrap().keys().cloned());
             let declared = document["declared"]["config"].as_object();

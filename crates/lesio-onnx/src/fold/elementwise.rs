@@ -9,6 +9,11 @@ use crate::views;
 pub(super) fn fold(args: &Args<'_>) -> Result<Option<Tensor>, Fault> {
     let of_float: fn(f32) -> f32 = match args.operator() {
         "Cast" => return cast(args).map(Some),
+        "CastLike" => {
+            let (tensor, like) = (args.constant(0)?, args.constant(1)?);
+            let kind = if like.as_floats().is_some() { data_type::FLOAT } else { data_type::INT64 };
+            return cast_to(tensor, kind.into()).map(Some);
+        }
         "Where" => return choose(args).map(Some),
         "Neg" => |x| -x,
         "Floor" => f32::floor,
@@ -39,7 +44,11 @@ pub(super) fn fold(args: &Args<'_>) -> Result<Option<Tensor>, Fault> {
 
 fn cast(args: &Args<'_>) -> Result<Tensor, Fault> {
     let tensor = args.constant(0)?;
-    let kind = args.attribute("to", attribute::INT).map_or(0, |attribute| attribute.i);
+    cast_to(tensor, args.attribute("to", attribute::INT).map_or(0, |attribute| attribute.i))
+}
+
+/// Converts numbers to a type of ONNX.
+pub(crate) fn cast_to(tensor: &Tensor, kind: i64) -> Result<Tensor, Fault> {
     let is_float = [data_type::FLOAT, data_type::DOUBLE].iter().any(|&float| i64::from(float) == kind);
     let is_integer = [data_type::INT64, data_type::INT32].iter().any(|&integer| i64::from(integer) == kind);
     let data = match &tensor.data {

@@ -4,6 +4,7 @@ mod elementwise;
 mod reduction;
 mod shape;
 
+pub(crate) use elementwise::cast_to;
 pub(crate) use shape::{constant, filling, known_dims};
 
 use crate::args::Args;

@@ -5,7 +5,7 @@ use lesio_nn::Layer;
 use super::Lowering;
 use crate::args::{Args, Computed, Value};
 use crate::error::{Fault, invalid, unsupported};
-use crate::fold::{filling, known_dims};
+use crate::fold::{cast_to, filling, known_dims};
 use crate::ir::{Affine, Id, Op};
 use crate::proto::{attribute, data_type};
 use crate::tensor::{Size, Tensor, count};
@@ -34,6 +34,19 @@ impl Lowering {
             return unsupported(format!("it casts values of the network to {name}"));
         }
         Ok(args.computed(0)?.clone())
+    }
+
+    /// A cast to the type of another value. Computed values are floats.
+    pub(super) fn cast_like(&self, args: &Args<'_>) -> Result<Value, Fault> {
+        match (args.input(0), args.input(1)) {
+            (_, Some(Value::Constant(like))) if like.as_floats().is_none() => {
+                unsupported("it casts values of the network to integers")
+            }
+            (Some(Value::Constant(constant)), _) => {
+                Ok(Value::Constant(cast_to(constant, data_type::FLOAT.into())?))
+            }
+            _ => Ok(Value::Computed(args.computed(0)?.clone())),
+        }
     }
 
     pub(super) fn reshape(&self, args: &Args<'_>) -> Result<Computed, Fault> {

@@ -334,7 +334,7 @@ mod tests {
     use lesio_nn::{Device, Differentiate, Engine, Inference};
 
     use crate::error::OnnxError;
-    use crate::hostile::{bytes, floats, node};
+    use crate::hostile::{bytes, floats, integers, node};
     use crate::model::OnnxModel;
     use crate::proto::{NodeProto, TensorProto};
 
@@ -396,6 +396,24 @@ mod tests {
             let two = vec![node("Max", &["x", "low"], "m"), node("Min", &["high", "m"], "y")];
             check_clipped("Max and Min", limits, computed(&dims, two, constants(), &VALUES).unwrap());
         }
+    }
+
+    /// Exporters write it if they do not know the type of a constant yet.
+    #[test]
+    fn a_constant_is_cast_to_the_type_of_another_value() {
+        let nodes = vec![
+            node("CastLike", &["two", "x"], "a"),
+            node("CastLike", &["two", "half"], "b"),
+            node("Mul", &["x", "a"], "c"),
+            node("CastLike", &["c", "half"], "d"),
+            node("Add", &["d", "b"], "y"),
+        ];
+        let constants = || vec![integers("two", &[2]), floats("half", &[], &[0.5])];
+        let [y, gradient] = computed(&[1, 2], nodes, constants(), &[1.5, -4.0]).unwrap();
+        assert_eq!((y, gradient), (vec![5.0, -6.0], vec![2.0; 2]));
+        let whole = vec![node("CastLike", &["x", "two"], "y")];
+        let error = computed(&[1, 2], whole, constants(), &[1.5, -4.0]).unwrap_err();
+        assert!(error.to_string().contains("CastLike (opset 17)"), "{error}");
     }
 
     #[test]

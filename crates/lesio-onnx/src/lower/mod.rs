@@ -228,6 +228,7 @@ impl Lowering {
     fn one(&mut self, args: &Args<'_>) -> Result<Value, Fault> {
         let made = match args.operator() {
             "Shape" => return self.shape(args).map(Value::Constant),
+            "CastLike" => return self.cast_like(args),
             "Size" => return unsupported("it counts the values of a batch"),
             "Identity" => args.computed(0)?.clone(),
             "Dropout" => self.dropout(args)?,
