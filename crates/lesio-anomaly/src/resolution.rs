@@ -246,7 +246,8 @@ pub enum CalibrationDoubt {
         calibrated: f64,
     },
     /// The model scales every image by the same range of values, and this image has another one, as 16-bit pictures have
-    /// for a model of 8-bit pictures: more than half of its values are above the range, or all in its lowest hundredth.
+    /// for a model of 8-bit pictures: more than half of its values are above the range, of which they reach eight times the
+    /// length, or all are in its lowest hundredth.
     Values {
         /// The highest value.
         found: f64,
@@ -254,6 +255,10 @@ pub enum CalibrationDoubt {
         expected: [f64; 2],
     },
 }
+
+/// Values that reach this many times the range of a model's images have more bits: 12-bit pictures reach 16 times that of
+/// 8-bit ones.
+const BRIGHTER: f64 = 8.0;
 
 /// Largest factor by which the extent of a volume may differ from the median of the calibration subjects. Heads differ by
 /// about a fifth; that a third is still harmless was not measured.
@@ -266,14 +271,16 @@ impl CalibrationDoubt {
         (!comparable).then_some(Self::Extent { axis, found, calibrated })
     }
 
-    /// Why the values of a scan may not be comparable. More than half of a scan may lie below a range: air in a window of
-    /// CT values does.
-    pub(crate) fn of_values(scan: &Scan, intensity: &Intensity) -> Option<Self> {
-        let Intensity::Range(range) = intensity else { return None };
-        let (low, high) = (range.low(), range.high());
+    /// Why the values of a scan may not be comparable with those of a model whose inputs have the range `inputs`, 0 to 1
+    /// where it is not known. More than half of a scan may lie below a range: air in a window of CT values does. Metal in
+    /// such a scan, and photographs brighter than those of the calibration, stay within [`BRIGHTER`].
+    pub(crate) fn of_values(scan: &Scan, intensity: &Intensity, inputs: Option<[f32; 2]>) -> Option<Self> {
+        let Intensity::Range(scale) = intensity else { return None };
+        let [low, high] = inputs.unwrap_or([0.0, 1.0]).map(|value| f64::from(scale.inverse(value)));
         let above = scan.data().iter().filter(|&&value| f64::from(value) > high).count();
         let found = f64::from(scan.data().iter().copied().fold(f32::NEG_INFINITY, f32::max));
-        let comparable = 2 * above <= scan.data().len() && found > low + (high - low) / 100.0;
+        let is_bright = 2 * above > scan.data().len() && found > low + BRIGHTER * (high - low);
+        let comparable = !is_bright && found > low + (high - low) / 100.0;
         (!comparable).then_some(Self::Values { found, expected: [low, high] })
     }
 }
@@ -374,7 +381,7 @@ mod tests {
         let of = |scale: f32, intensity: &Intensity| {
             let values =
                 Array3::from_shape_fn((1, 4, 4), |(_, row, column)| scale * (4 * row + column) as f32);
-            CalibrationDoubt::of_values(&Image::new(values).into(), intensity)
+            CalibrationDoubt::of_values(&Image::new(values).into(), intensity, None)
         };
         assert_eq!(of(17.0, &range), None);
         assert_eq!(
@@ -386,6 +393,15 @@ mod tests {
             Some(CalibrationDoubt::Values { found: 1.0, expected: [0.0, 255.0] })
         );
         assert_eq!(of(17.0 * 257.0, &Intensity::Unchanged), None);
+        // A scale from the middle of the values: inputs from -1 to 1 are 0 to 255.
+        let middle = Intensity::Range(LinearScale::new(127.5, 255.0).unwrap());
+        let dark =
+            Image::new(Array3::from_shape_fn((1, 4, 4), |(_, row, column)| 7.0 * (4 * row + column) as f32));
+        let inputs = Some([-1.0, 1.0]);
+        assert_eq!(CalibrationDoubt::of_values(&dark.clone().into(), &middle, inputs), None);
+        // What is only brighter than the range has no other bits.
+        let narrow = Intensity::Range(LinearScale::new(0.0, 30.0).unwrap());
+        assert_eq!(CalibrationDoubt::of_values(&dark.into(), &narrow, None), None);
         // Air is below a window of CT.
         let window = Intensity::Range(LinearScale::new(170.0, 300.0).unwrap());
         assert_eq!(of(17.0, &window), None);

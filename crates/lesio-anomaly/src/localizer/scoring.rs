@@ -227,7 +227,10 @@ impl Localizer {
             let mut axes = ["rows", "columns"].into_iter().zip(lengths);
             axes.find_map(|(axis, (found, own))| CalibrationDoubt::of_extent(axis, found, own))
         });
-        let doubt = doubt.or_else(|| CalibrationDoubt::of_values(scan, &preprocessing.config().intensity));
+        let doubt = doubt.or_else(|| {
+            let own = preprocessing.config();
+            CalibrationDoubt::of_values(scan, &own.intensity, self.document.settings.range.or(own.clip))
+        });
         if let Some(doubt) = &doubt {
             tracing::warn!("an image may not be comparable with the calibration subjects: {doubt}");
         }
