@@ -10,8 +10,8 @@ use image::codecs::jpeg::JpegEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 use lesio_image::Image;
 use lesio_io::atomic::Existing;
-use lesio_io::dataset::{Dataset, Layout};
-use lesio_io::{ExifOrientation, MaskRule, ReadError, ReadOptions, read_image, write_png};
+use lesio_io::dataset::{Case, Dataset, Layout, Mask};
+use lesio_io::{ExifOrientation, MaskRule, Matching, ReadError, ReadOptions, read_image, write_png};
 use ndarray::{Array2, Array3};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -161,6 +161,37 @@ fn masks_are_as_shown_or_turned_with_their_picture() {
         let inside =
             image.data().map_axis(ndarray::Axis(0), |values| values.iter().any(|&value| value != 0.0));
         assert_eq!(mask.unwrap(), inside);
+    }
+}
+
+/// Labels lie on a picture as its mask does.
+#[test]
+fn labels_are_turned_as_masks_are() {
+    let options = ReadOptions::new();
+    for number in 1..=8 {
+        let image = golden(&format!("turned-{number}.jpg"));
+        for size in [(24, 40), (40, 24)] {
+            let drawn = corner(size.0, size.1).mapv(|value| value / 51);
+            let (pair, told) = case(("a.jpg", &image), ("mask.png", &png(&drawn)), &options);
+            let root = tempfile::tempdir().unwrap();
+            let files = ["a.jpg", "mask.png"].map(|name| root.path().join(name));
+            fs::write(&files[0], &image).unwrap();
+            fs::write(&files[1], png(&drawn)).unwrap();
+            let own = Case::of_files("a", [&files[0]], Mask::File(files[1].clone()), Matching::Place);
+            let warnings = Warnings::default();
+            let found = tracing::subscriber::with_default(warnings.clone(), || own.read_labeled(&options));
+            match (found, pair) {
+                (Ok((scan, labels)), Ok((_, mask))) => {
+                    let expected = mask.unwrap().mapv(|inside| if inside { 5 } else { 0 });
+                    let labels = labels.unwrap();
+                    assert_eq!(labels.data().index_axis(ndarray::Axis(2), 0).t(), expected, "{number}");
+                    assert_eq!(own.labels_on(&scan, &files[1], &options).unwrap(), labels);
+                    assert_eq!(warnings.0.lock().unwrap().len(), told.len(), "{number}");
+                }
+                (Err(found), Err(expected)) => assert_eq!(found.kind().name(), expected.kind().name()),
+                (found, pair) => panic!("{number} {size:?}: {:?} {:?}", found.is_ok(), pair.is_ok()),
+            }
+        }
     }
 }
 

@@ -287,26 +287,26 @@ impl Case {
         Ok((Scan::from(image), mask.map(Scan::of_picture)))
     }
 
-    /// Like [`Case::read_scan`], but the mask holds labels, which are exact. The labels of a picture are a gray picture with
-    /// as many rows and columns as the picture has when it is turned by its EXIF orientation.
+    /// Like [`Case::read_scan`], but the mask holds labels, which are exact. The labels of a picture are a gray picture
+    /// whose values are the labels; they are turned as a mask is ([`Case::read_image`]).
     ///
     /// # Errors
     /// Those of [`Case::read_scan`]; [`ReadErrorKind::LossyConversion`] for labels that are not whole numbers from 0 to
-    /// 255, and [`ReadErrorKind::UnsupportedPixels`] for a picture of labels in colors or in JPEG.
+    /// 255, and [`ReadErrorKind::UnsupportedPixels`] for a picture of labels in colors, in JPEG, or of 2 to 7 bits, which readers
+    /// scale.
     pub fn read_labeled(&self, options: &ReadOptions) -> Result<(Scan, Option<Volume<u8>>), ReadError> {
         if self.is_volume() {
             return self.read_volumes(options, 0, |options, path| options.read_as(path));
         }
         self.check_one_picture()?;
         let path = self.first_image()?;
-        let image = raster::read(Input::File(path), options)?.image;
-        let shown = [image.height(), image.width()];
+        let picture = raster::read(Input::File(path), options)?;
         let labels = match &self.mask {
-            Mask::File(labels) => Some(raster::read_labels(Input::File(labels), options, (path, shown))?),
-            Mask::Normal => Some(Array2::zeros(shown)),
+            Mask::File(labels) => Some(raster::read_labels(Input::File(labels), options, (path, &picture))?),
+            Mask::Normal => Some(Array2::zeros((picture.image.height(), picture.image.width()))),
             Mask::Unknown => None,
         };
-        Ok((Scan::from(image), labels.map(Scan::of_picture)))
+        Ok((Scan::from(picture.image), labels.map(Scan::of_picture)))
     }
 
     /// Reads labels for the scan of this case, on its grid, from another file than that of its mask; in all other respects
@@ -322,8 +322,9 @@ impl Case {
     ) -> Result<Volume<u8>, ReadError> {
         let first = self.first_image()?;
         if scan.is_picture() {
-            let [width, height, _] = scan.grid();
-            let labels = raster::read_labels(Input::File(path), options, (first, [height, width]))?;
+            // Its file says how it was turned.
+            let picture = raster::read(Input::File(first), options)?;
+            let labels = raster::read_labels(Input::File(path), options, (first, &picture))?;
             return Ok(Scan::of_picture(labels));
         }
         let labels = options.of_mask().read_as(path)?;

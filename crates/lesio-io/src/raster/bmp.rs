@@ -43,6 +43,7 @@ pub(super) fn read(bytes: &[u8], budget: &mut MemoryBudget) -> Result<StoredPict
         orientation: ExifTurn::STORED,
         // Masks with a palette of two colors, in either order, are usual in this format.
         first_color: None,
+        is_scaled: false,
     })
 }
 

@@ -28,14 +28,14 @@ pub(crate) fn read_masked(
     Ok((picture.image, inside))
 }
 
-/// Reads a picture of labels, `[row, column]`, for a picture with its size.
+/// Reads the labels of a picture, `[row, column]` as the picture is shown; they are rotated as a mask is.
 pub(crate) fn read_labels(
     input: Input<'_>,
     options: &ReadOptions,
-    (of, shown): (&Path, [usize; 2]),
+    picture: (&Path, &StoredPicture),
 ) -> Result<Array2<u8>, ReadError> {
     let read = || {
-        let labels = read_with(input, options, (shown[0] * shown[1] * size_of::<f32>()) as u64)?;
+        let labels = read_with(input, options, taken_by(picture.1))?;
         let channels = labels.image.channels();
         let unsupported = |found: String| {
             let expected = "labels: a gray PNG, TIFF or BMP whose values are the labels";
@@ -47,20 +47,24 @@ pub(crate) fn read_labels(
         if labels.format == Format::Jpeg {
             return Err(unsupported("those of a JPEG, which does not keep values exactly".to_owned()));
         }
-        let found = [labels.image.height(), labels.image.width()];
-        if found != shown {
-            let (expected, found) = (shown.to_vec(), found.to_vec());
-            return Err(ReadErrorKind::SizeMismatch { with: of.to_owned(), expected, found });
+        if labels.is_scaled {
+            return Err(unsupported("gray values of less than 8 bits, which span 0 to 255".to_owned()));
         }
-        let values = labels.image.into_data();
+        let values = labels.image.data().index_axis(Axis(0), 0);
         let is_label = |value: f32| value.fract() == 0.0 && (0.0..=255.0).contains(&value);
         if let Some((voxel, &value)) = values.iter().enumerate().find(|(_, value)| !is_label(**value)) {
             let (voxel, value) = (voxel as u64, f64::from(value));
             return Err(ReadErrorKind::LossyConversion { voxel, value, target: "uint8" });
         }
-        Ok(values.index_axis_move(Axis(0), 0).mapv(|value| value as u8))
+        laid(values.mapv(|value| value as u8), &labels, input.name(), picture)
     };
     read().map_err(|kind| kind.at(input.name()))
+}
+
+/// The part of the limit that a picture takes while its mask is read.
+fn taken_by(picture: &StoredPicture) -> u64 {
+    let pixels = (picture.image.height() * picture.image.width()) as u64;
+    picture.image.data().len() as u64 * size_of::<f32>() as u64 + 2 * pixels
 }
 
 /// Reads the mask of a picture, `[row, column]` as the picture is shown.
@@ -76,12 +80,19 @@ fn read_mask(
     options: &ReadOptions,
     picture: (&Path, &StoredPicture),
 ) -> Result<Array2<bool>, ReadErrorKind> {
-    let (path, (of, picture)) = (input.name(), picture);
     // The limit applies to the picture, its mask, and the decoded pixels of the mask, twice if it is rotated.
-    let pixels = (picture.image.height() * picture.image.width()) as u64;
-    let taken = picture.image.data().len() as u64 * size_of::<f32>() as u64 + 2 * pixels;
-    let mask = read_with(input, options, taken)?;
-    let inside = inside(&mask, path, options.of_inside())?;
+    let mask = read_with(input, options, taken_by(picture.1))?;
+    let inside = inside(&mask, input.name(), options.of_inside())?;
+    laid(inside, &mask, input.name(), picture)
+}
+
+/// The values of a mask as its picture is shown.
+fn laid<T: Copy + Default>(
+    values: Array2<T>,
+    mask: &StoredPicture,
+    path: &Path,
+    (of, picture): (&Path, &StoredPicture),
+) -> Result<Array2<T>, ReadErrorKind> {
     let shown = [picture.image.height(), picture.image.width()];
     let found = [mask.image.height(), mask.image.width()];
     // The reader already applied the orientation of the mask itself.
@@ -96,7 +107,7 @@ fn read_mask(
                  the turned picture"
             );
         }
-        return Ok(inside);
+        return Ok(values);
     }
     if is_apart && found == picture.stored {
         tracing::warn!(
@@ -105,7 +116,7 @@ fn read_mask(
             "the mask has the size of the picture before it is turned as its EXIF orientation says, and is \
              turned with it"
         );
-        return Ok(turned(&inside, picture.orientation));
+        return Ok(turned(&values, picture.orientation));
     }
     Err(ReadErrorKind::SizeMismatch { with: of.to_owned(), expected: shown.to_vec(), found: found.to_vec() })
 }
@@ -160,10 +171,10 @@ fn check_jpeg(mask: &StoredPicture, path: &Path) -> Result<(), ReadErrorKind> {
 }
 
 /// A mask, rotated like its picture.
-fn turned(mask: &Array2<bool>, orientation: ExifTurn) -> Array2<bool> {
+fn turned<T: Copy + Default>(mask: &Array2<T>, orientation: ExifTurn) -> Array2<T> {
     let (rows, columns) = mask.dim();
     let size = [rows, columns];
-    let mut turned = Array2::from_elem(orientation.shown(size), false);
+    let mut turned = Array2::default(orientation.shown(size));
     for ((row, column), &value) in mask.indexed_iter() {
         if let Some(place) = turned.get_mut(orientation.place([row, column], size)) {
             *place = value;

@@ -15,6 +15,8 @@ pub(crate) struct StoredPicture {
     pub(super) orientation: ExifTurn,
     /// The first color of the palette; `None` without a palette.
     pub(super) first_color: Option<[u8; 3]>,
+    /// Whether its values have 2 to 7 bits, and were scaled to 0 to 255.
+    pub(super) is_scaled: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -43,7 +43,9 @@ pub(super) fn read(
     file.fill(bytes, budget, &mut planes)?;
     let first_color =
         file.palette.filter(|_| file.header.color == 3).and_then(|palette| palette.first_chunk().copied());
-    Ok(StoredPicture { image: planes.finish()?, format: Format::Png, stored: size, orientation, first_color })
+    let is_scaled = file.header.color == 0 && (2..8).contains(&file.header.bits);
+    let (image, format) = (planes.finish()?, Format::Png);
+    Ok(StoredPicture { image, format, stored: size, orientation, first_color, is_scaled })
 }
 
 /// Spacing of the rows and columns of a pass, and its start.

@@ -48,6 +48,7 @@ pub(super) fn read(
         stored: size,
         orientation,
         first_color: None,
+        is_scaled: false,
     })
 }
 

@@ -61,5 +61,6 @@ pub(super) fn read(
         stored: size,
         orientation,
         first_color: None,
+        is_scaled: (2..8).contains(&layout.bits),
     })
 }
