@@ -62,15 +62,9 @@ pub enum InputError {
 }
 
 impl InputError {
-    /// Whether a channel of the image is constant, as padding is.
+    /// Whether the image is constant, as padding is.
     pub(crate) fn is_constant(&self) -> bool {
-        match self {
-            Self::Image(ImageError::Channel { source, .. }) => {
-                matches!(**source, ImageError::ConstantImage { .. })
-            }
-            Self::Image(error) => matches!(error, ImageError::ConstantImage { .. }),
-            _ => false,
-        }
+        matches!(self, Self::Image(ImageError::ConstantImage { .. }))
     }
 }
 

@@ -357,18 +357,31 @@ impl Standardization {
         Ok(Self { mean, deviation: variance.sqrt(), lowest, highest })
     }
 
-    /// The scale of each channel of a slice `[channel, row, column]`.
+    /// The scale of each channel of a slice `[channel, row, column]`. A channel that is constant beside one that is not,
+    /// such as an unused color or a shorter field of view, becomes 0: its mean is its value, and its deviation 1.
     ///
     /// # Errors
-    /// Those of [`Standardization::of`], within [`ImageError::Channel`] if there are several channels; no channel at all.
+    /// Those of [`Standardization::of`], within [`ImageError::Channel`] if there are several channels; all channels
+    /// constant; no channel at all.
     pub fn of_channels(image: &ArrayView3<'_, f32>) -> Result<Vec<Self>, ImageError> {
         let count = image.len_of(Axis(0));
         if count == 0 {
             return Err(ImageError::EmptyImage { shape: image.shape().to_vec() });
         }
-        let named = |channel: usize, source| in_channel(channel.to_string(), count, source);
-        let channels = image.outer_iter().enumerate();
-        channels.map(|(channel, own)| Self::of(&own).map_err(|error| named(channel, error))).collect()
+        let of = |(channel, own): (usize, ArrayView2<'_, f32>)| match Self::of(&own) {
+            Err(ImageError::ConstantImage { value, .. }) if count > 1 => {
+                let level = value as f32;
+                Ok(Self { mean: value, deviation: 1.0, lowest: level, highest: level })
+            }
+            found => found.map_err(|error| in_channel(channel.to_string(), count, error)),
+        };
+        let scales: Vec<Self> = image.outer_iter().enumerate().map(of).collect::<Result<_, _>>()?;
+        match scales[0] {
+            first if scales.iter().all(|own| own.lowest == own.highest) => {
+                Err(ImageError::ConstantImage { value: first.mean, voxels: image.len() })
+            }
+            _ => Ok(scales),
+        }
     }
 
     /// An intensity in deviations from the mean.
@@ -468,10 +481,15 @@ mod tests {
         let (first, second) = frame.image.split_at(256);
         assert_eq!((first, &frame.segmentation), (&alone.image[..], &alone.segmentation));
         assert!(first.iter().zip(second).all(|(a, b)| (a + b).abs() < 1e-4), "the other way round");
+        // One without contrast is 0, and all of them are an error.
         let mut flat = both.clone();
-        flat.index_axis_mut(Axis(0), 1).fill(1.0);
-        let error = framing.frame(&flat.view(), &labels.view()).unwrap_err();
-        assert!(error.is_constant());
+        flat.index_axis_mut(Axis(0), 1).fill(3.0);
+        let found = framing.frame(&flat.view(), &labels.view()).unwrap().unwrap();
+        assert_eq!((&found.image[..256], &found.image[256..]), (first, &[0.0; 256][..]));
+        assert_eq!(found.scales[1].invert(0.0), 3.0);
+        assert_eq!(found.scales[1].range(), 0.0);
+        flat.fill(3.0);
+        assert!(framing.frame(&flat.view(), &labels.view()).unwrap_err().is_constant());
         let none = ndarray::Array3::zeros((0, 40, 50));
         assert!(matches!(
             framing.frame(&none.view(), &labels.view()),

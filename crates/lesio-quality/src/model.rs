@@ -265,10 +265,11 @@ impl QualityModel {
     }
 
     /// Memory that assessing a scan of some channels on a grid takes at the most, beside the model, in bytes: the image, its
-    /// reconstruction and their difference, a map while it is written, the segmentation and the error map.
+    /// reconstruction and their difference, two copies while they are turned, a map while it is written, the segmentation and
+    /// the error map.
     #[must_use]
     pub fn working_bytes(channels: usize, grid: [usize; 3]) -> u64 {
-        let of_voxel = (channels as u64).saturating_mul(16).saturating_add(8);
+        let of_voxel = (channels as u64).saturating_mul(24).saturating_add(8);
         grid.iter().fold(of_voxel, |all, &size| all.saturating_mul(size as u64))
     }
 

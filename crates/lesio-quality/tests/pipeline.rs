@@ -708,8 +708,10 @@ fn every_channel_is_read_and_known_by_its_name() {
         assert!(is_named, "{error}");
         let renamed = unnamed.clone().with_names(["a", "c"]).unwrap();
         assert!(model.assess(&renamed, &labels).unwrap_err().to_string().contains("a, c, expected a, b"));
-        // Constant in one channel is constant.
+        // One channel without contrast says nothing, and without any there is no grade.
         let flat = Scan::joined(vec![image.clone(), image.map(|_| 1.0)]).unwrap();
+        assert_eq!(model.assess(&flat, &labels).unwrap().reconstruction.data().dim(), flat.data().dim());
+        let flat = Scan::joined(vec![image.map(|_| 2.0), image.map(|_| 1.0)]).unwrap();
         let error = model.assess(&flat, &labels).unwrap_err();
         assert!(matches!(error, EstimateError::Slice { source: InputError::Image(_), .. }), "{error}");
         // Attacks keep within the bound of each channel, and the estimate withstands noise.
