@@ -11,8 +11,8 @@ use lesio::io::Matching;
 use lesio::io::dataset::{Case, Dataset, DatasetOptions, Layout, Mask, MissingMask};
 use lesio::quality::QualityModel;
 use lesio::report::write_json;
-use lesio::study::WorkflowError;
 use lesio::study::quality::{GradeConfig, GradedFile, GradingReport, grade_folder};
+use lesio::study::{WorkflowError, notice_other_channel};
 use lesio_examples::choices::{layouts, matchings};
 use lesio_examples::cohort::CohortArgs;
 use lesio_examples::grades::{
@@ -119,19 +119,20 @@ fn grade_all(args: &Args, model: &QualityModel, data: &Path, started: Instant) -
     not_graded(&found)
 }
 
-/// Grades a file.
 fn grade_one(args: &Args, model: &QualityModel, started: Instant) -> Outcome {
     let (image, Some(segmentation)) = (&args.image, &args.segmentation) else {
         return Err("--image and --segmentation say what to grade, or --data".into());
     };
     check_one_image(&args.cohort)?;
-    let case = Case::of_files("image", image, Mask::File(segmentation.clone()), args.matching);
-    let names = GradedFile::file_names(model, case.is_volume()).into_iter().chain(["report.json".to_owned()]);
-    let mut paths = names.map(|name| args.out.join(name));
+    let case = [Case::of_files("image", image, Mask::File(segmentation.clone()), args.matching)];
+    let mut names = GradedFile::file_names(model, case[0].is_volume());
+    names.push("report.json".to_owned());
+    let mut paths = names.iter().map(|name| args.out.join(name));
     if let Some(path) = paths.find(|path| !args.overwrite && path.symlink_metadata().is_ok()) {
         return Err(format!("{} exists; --overwrite replaces it", path.display()).into());
     }
-    let graded = GradedFile::read(model, &case, &args.reading.options()).map_err(WorkflowError::from)?;
+    notice_other_channel(model.channel_names(), &case, &args.reading.options(), &mut Watch::default());
+    let graded = GradedFile::read(model, &case[0], &args.reading.options()).map_err(WorkflowError::from)?;
     prepare_folder(&args.out)?;
     graded.write(&args.out, args.cohort.existing(args.overwrite))?;
     say!("{}", graded.summary());

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 
 use lesio::io::{ReadError, ReadErrorKind};
 use lesio::nn::Event;
+use lesio::quality::{EstimateError, InputError};
 use lesio::study::quality::QualityStudyError;
 use lesio::study::{Notice, Observer, Step, StudyError, WorkflowError, explain};
 
@@ -130,6 +131,9 @@ pub fn by_option(error: &WorkflowError) -> Option<String> {
         WorkflowError::Quality(error @ QualityStudyError::Memory { .. }) => {
             format!("{error}; --max-memory raises it")
         }
+        WorkflowError::Quality(own) if is_of_names(own) => {
+            format!("{}; --channels names the channels of the files", explain(error))
+        }
         WorkflowError::NoChannelMaps { .. } => format!("--by-channel: {error}"),
         WorkflowError::NoLesionsToChooseBy => {
             "--save-choice needs lesions, and the validation split has none".to_owned()
@@ -148,6 +152,18 @@ pub fn by_option(error: &WorkflowError) -> Option<String> {
             _ => return None,
         },
     })
+}
+
+/// Whether channels have other names than those of a model of quality.
+fn is_of_names(error: &QualityStudyError) -> bool {
+    match error {
+        QualityStudyError::Case { source, .. } | QualityStudyError::File { source, .. } => {
+            is_of_names(source)
+        }
+        QualityStudyError::Input(InputError::Names(_))
+        | QualityStudyError::Estimate(EstimateError::Input(InputError::Names(_))) => true,
+        _ => false,
+    }
 }
 
 /// The error of a file of a case, if it is one.

@@ -12,7 +12,7 @@ use lesio_phantom::Site;
 use lesio_settings::setters;
 
 use crate::error::StudyError;
-use crate::folder::{check_folder, prepare_folder};
+use crate::folder::{check_folder, prepare_folder, remove_earlier};
 use crate::injection::{InjectedSubject, Injection, InjectionConfig, Split, SubjectRole};
 use crate::localize::FailedCase;
 use crate::observer::{Observer, Step};
@@ -226,6 +226,12 @@ pub fn inject_data_set(
         observer.advance(done);
     }
     observer.end();
+    if config.existing == Existing::Replace {
+        // What an earlier run wrote of them would belong to no split.
+        for (case, _) in cases.iter().zip(&is_left_out).filter(|(_, is_left_out)| **is_left_out) {
+            remove_earlier(&config.folder.join(case.id()), [image_name(config, case), MASK.to_owned()])?;
+        }
+    }
     table.write(config.folder.join("lesions.csv"), config.existing)?;
     // Last: a folder with splits.csv is complete.
     splits.write(config.folder.join("splits.csv"), config.existing)?;
@@ -415,6 +421,8 @@ mod tests {
         let left_out: Vec<&str> = made.failed.iter().map(|case| case.id.as_str()).collect();
         assert_eq!((left_out, made.cases, made.with_lesions), (vec!["d", "a"], 2, 1));
         assert_eq!(made.of_split.iter().sum::<usize>(), 2);
+        let files = |case: &str| ["image.nii.gz", MASK].map(|name| out.join(case).join(name).exists());
+        assert_eq!(["a", "b", "d"].map(files), [[false; 2], [true; 2], [false; 2]]);
         assert_eq!(
             lesions().lines().collect::<Vec<_>>(),
             of_others,

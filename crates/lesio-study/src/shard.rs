@@ -6,6 +6,7 @@ use std::fmt;
 use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 
+use lesio_io::ReadOptions;
 use lesio_io::dataset::{Case, Mask};
 use lesio_settings::{SettingError, require};
 use serde::{Deserialize, Serialize};
@@ -122,14 +123,15 @@ impl ShardRecord {
     }
 }
 
-/// A checksum of what is read of cases: their names and patients, the names and sizes of their files, the kinds of
-/// their truths, and how masks are matched. The folder of the data set does not count: it may differ between machines.
+/// A checksum of what is read of cases: their names and patients, the names and sizes of their files, the names of
+/// their channels, the kinds of their truths, and how masks are matched. The folder of the data set does not count: it may differ between machines.
 pub(crate) fn cases_checksum(cases: &[Case]) -> u32 {
     let mut checksum = crc32fast::Hasher::new();
     for case in cases {
         let images: Vec<_> = case.images().iter().map(|image| image.file_name()).collect();
         let (id, patient, matching) = (case.id(), case.patient(), case.matching());
-        let text = format!("{id:?} {patient:?} {images:?} {matching:?} {}\n", truth(case));
+        let channels = case.channel_names(&ReadOptions::new());
+        let text = format!("{id:?} {patient:?} {images:?} {channels:?} {matching:?} {}\n", truth(case));
         checksum.update(text.as_bytes());
         checksum.update(&bytes(case).to_le_bytes());
     }

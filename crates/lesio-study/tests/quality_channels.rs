@@ -7,14 +7,16 @@ use std::path::{Path, PathBuf};
 
 use lesio_image::{Image, Volume};
 use lesio_io::atomic::Existing;
-use lesio_io::dataset::{Case, Layout, Mask};
+use lesio_io::dataset::{Case, Dataset, Layout, Mask};
 use lesio_io::{Matching, ReadOptions, read_image, read_volume, write_png, write_volume};
 use lesio_nn::Device;
 use lesio_phantom::{CardiacPhase, HeartConfig, HeartPhantom};
 use lesio_quality::{Method, PipelineConfig, QualityModel, SliceVerdict, Widths};
 use lesio_study::quality::{
-    GradedFile, QualityData, QualityDataConfig, QualityProgress, QualityStudyError, train_quality,
+    GradeConfig, GradedFile, QualityData, QualityDataConfig, QualityProgress, QualityStudyError,
+    grade_folder, train_quality,
 };
+use lesio_study::{FinishedCases, explain};
 use ndarray::{Array3, Axis};
 
 const PATIENTS: u64 = 6;
@@ -85,8 +87,25 @@ fn studies_of_two_channels_are_graded_in_any_order_of_their_files() {
     let graded = grade(&["t1.nii.gz", "flair.nii.gz"]).unwrap();
     let straight = grade(&["flair.nii.gz", "t1.nii.gz"]).unwrap();
     assert_eq!(graded.assessment.slices, straight.assessment.slices);
-    let error = grade(&["flair.nii.gz"]).unwrap_err().to_string();
-    assert_eq!(error, "the channels are flair, expected flair, t1");
+    let error = explain(&grade(&["flair.nii.gz"]).unwrap_err());
+    assert!(
+        error.contains("flair.nii.gz") && error.ends_with("the channels are flair, expected flair, t1"),
+        "{error}"
+    );
+
+    // The names in a table decide which channel is which: once they are corrected, nothing is kept.
+    let table = data.join("cases.csv");
+    let grades = |header: &str, out: &str, finished| {
+        let row = "p0/flair.nii.gz,p0/t1.nii.gz,p0/mask.nii.gz,p0";
+        fs::write(&table, format!("{header},mask,case\n{row}\n")).unwrap();
+        let cases = Dataset::open(&table, &Layout::Manifest).unwrap();
+        let config = GradeConfig::new(root.path().join(out)).existing(Existing::Replace).finished(finished);
+        grade_folder(&model, &cases, &config, &mut ()).unwrap().cases[0].slices.clone()
+    };
+    let wrong = grades("image:t1,image:flair", "resumed", FinishedCases::Redo);
+    assert_ne!(wrong, graded.assessment.slices);
+    let right = grades("image:flair,image:t1", "resumed", FinishedCases::Keep);
+    assert_eq!(right, graded.assessment.slices);
 
     let out = root.path().join("out");
     fs::create_dir(&out).unwrap();
@@ -163,9 +182,11 @@ fn photographs_are_graded() {
     for (labels, why) in [
         (Image::new(Array3::<u8>::zeros((3, 24, 24))), "colors of 3 channels"),
         (Image::new(Array3::<u8>::zeros((1, 20, 24))), "[20, 24]"),
+        // What can be read is of another structure.
+        (Image::new(Array3::<u8>::from_elem((1, 24, 24), 200)), "label 200"),
     ] {
         write_png(&other, &labels, Existing::Replace).unwrap();
-        let error = grade(other.clone()).unwrap_err().to_string();
-        assert!(error.contains("other.png") && error.contains(why), "{error}");
+        let error = explain(&grade(other.clone()).unwrap_err());
+        assert!(error.contains(why) && (error.contains("other.png") || error.contains("i0.png")), "{error}");
     }
 }

@@ -225,8 +225,8 @@ impl CohortMeasurements {
     }
 
     /// Removes the records of all cases, and their folder if it is empty then. After that, the figures cannot be computed
-    /// again. If cases were left out ([`CohortMeasurements::failed`]), all records stay: once these cases are mended, the
-    /// others need not be measured again.
+    /// again. If cases were left out ([`CohortMeasurements::failed`]), all records stay: once these cases are
+    /// mended, the others need not be measured again, unless a validation case is among them.
     ///
     /// # Errors
     /// If a file cannot be removed.

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use lesio_io::ReadOptions;
 use lesio_io::dataset::{Case, Mask};
 
 use super::measurements::MeasuredCase;
@@ -96,11 +97,12 @@ impl Work<'_> {
     }
 
     /// A text that changes with all inputs of the measurements: the version of this crate, models and options, the names and
-    /// kind of the case, how its files are matched, and their bytes.
+    /// kind of the case, the names of its channels, how its files are matched, and their bytes.
     fn key(&self, case: &Case) -> io::Result<String> {
         let normal = if *case.mask() == Mask::Normal { "normal" } else { "" };
         let (id, patient, kind, matching) = (case.id(), case.patient(), case.kind(), case.matching());
-        let what = format!("{}; {id:?} {patient:?} {kind:?} {matching:?} {normal}", self.key);
+        let channels = case.channel_names(&ReadOptions::new());
+        let what = format!("{}; {id:?} {patient:?} {kind:?} {matching:?} {channels:?} {normal}", self.key);
         key_of(&what, case.images().iter().map(PathBuf::as_path).chain(case.mask().path()))
     }
 }

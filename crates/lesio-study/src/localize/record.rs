@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use lesio_io::ReadOptions;
 use lesio_io::dataset::Case;
 use serde::{Deserialize, Serialize};
 
@@ -24,12 +25,13 @@ struct Finished {
 
 impl Work<'_> {
     /// A key of everything that the results of a case depend on: the version of this crate, the model, the options, the
-    /// name of the case, which stands on its page, the folder of its results within that of all results, since the page
+    /// name of the case, which stands on its page, the names of its channels, by which a model orders them, the folder of its results within that of all results, since the page
     /// links to that of all cases, and the bytes of its images. The folder of all results does not count: it may have
     /// several names, and may be moved.
     pub(super) fn key(&self, case: &Case, files: &CaseFiles) -> io::Result<String> {
         let (options, within, id) = (self.options(), self.within(files), case.id());
-        let what = format!("{}; {options:08x}; {within:?}; {id:?}", self.fingerprint);
+        let channels = case.channel_names(&ReadOptions::new());
+        let what = format!("{}; {options:08x}; {within:?}; {id:?}; {channels:?}", self.fingerprint);
         key_of(&what, case.images().iter().map(PathBuf::as_path))
     }
 

@@ -8,7 +8,7 @@ use lesio_io::nifti::NiftiHeader;
 use lesio_io::{ReadOptions, WriteOptions, write_tiff};
 use lesio_quality::{Assessment, Grade, InputError, QualityModel, SliceAssessment, SliceVerdict};
 use lesio_report::{Existing, HeatMap, Montage, Picture, Scale};
-use ndarray::{Array2, ArrayView3};
+use ndarray::{Array2, ArrayView1, ArrayView3, Axis};
 
 use crate::overlay::{drawn_image, left_to_right};
 use crate::presentation::PresentationError;
@@ -56,9 +56,13 @@ impl GradedFile {
         let names = model.channel_names();
         let image = match names.len() {
             0 | 1 => image,
-            _ => image.with_channels(names).map_err(InputError::from)?,
+            _ => image.with_channels(names).map_err(|error| {
+                QualityStudyError::from(InputError::from(error)).of_file(image_path(case))
+            })?,
         };
-        let assessment = model.assess(&image, &segmentation)?;
+        let assessment = model
+            .assess(&image, &segmentation)
+            .map_err(|error| QualityStudyError::from(error).of_file(image_path(case)))?;
         let labels = model.config().framing.labels.clone();
         let (header, channels) = (case.header()?, channel_parts(model));
         Ok(Self { image, segmentation, assessment, header, labels, channels })
@@ -182,13 +186,16 @@ impl GradedFile {
     fn montage(&self) -> Result<Option<Montage>, PresentationError> {
         let assessment = &self.assessment;
         let graded: Vec<_> = self.graded().collect();
-        let (Some(image), Some(difference)) = (self.image.channel(0), assessment.difference.channel(0))
-        else {
-            return Ok(None);
-        };
-        if graded.is_empty() {
+        // All colors of a picture, and the first channel of a volume.
+        let shown = if self.image.is_picture() { self.image.channels() } else { 1 };
+        let channels = |scan: &Scan| scan.data().slice_axis(Axis(0), (0..shown).into()).to_owned();
+        let (image, difference) = (channels(&self.image), channels(&assessment.difference));
+        if graded.is_empty() || image.is_empty() {
             return Ok(None);
         }
+        let greatest =
+            |own: ArrayView1<'_, f32>| own.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
+        let difference = difference.map_axis(Axis(0), greatest);
         let (low, high) = image.iter().fold((f32::MAX, f32::MIN), |(a, b), &v| (a.min(v), b.max(v)));
         let window = Scale::new(f64::from(low), f64::from(high))?;
         let half = f64::from(high - low) / 2.0;
@@ -232,7 +239,7 @@ impl GradedFile {
                 }
                 None => own.clone(),
             };
-            let off = self.upright(difference, slice.index).mapv(f32::abs);
+            let off = self.upright(difference.view(), slice.index);
             let row = [
                 sided(own.clone().enlarged(ENLARGED)?.outlined(mask.view(), TESTED)?),
                 drawn(&assessment.reconstruction)?.enlarged(ENLARGED)?,
@@ -268,5 +275,12 @@ fn channel_parts(model: &QualityModel) -> Vec<String> {
         let name = name.replace(|own: char| !own.is_alphanumeric() && !"-_.".contains(own), "_");
         if count == 1 { String::new() } else { format!("_{name}") }
     };
-    (0..count).map(part).collect()
+    let mut parts: Vec<String> = (0..count).map(part).collect();
+    // Names may differ in characters that a file name has not.
+    for channel in 1..count {
+        if parts[..channel].contains(&parts[channel]) {
+            parts[channel] = format!("_{channel}{}", parts[channel]);
+        }
+    }
+    parts
 }

@@ -124,7 +124,7 @@ pub(super) fn image_path(case: &Case) -> &Path {
     case.images().first().map_or(Path::new(""), PathBuf::as_path)
 }
 
-/// The fault of each slice with a channel that is constant, as padding is; `None` for all others.
+/// The fault of each slice whose image is constant, as padding is; `None` for all others.
 ///
 /// # Errors
 /// Values that are not finite.
@@ -132,11 +132,8 @@ fn constant_slices(image: &Scan) -> Result<Vec<Option<ImageError>>, QualityStudy
     let slices = image.data().axis_iter(Axis(1 + SLICE_AXIS)).enumerate();
     let fault = |(index, slice): (usize, ArrayView3<'_, f32>)| match Standardization::of_channels(&slice) {
         Ok(_) => Ok(None),
-        Err(fault) => {
-            let own = if let ImageError::Channel { source, .. } = &fault { source } else { &fault };
-            let is_constant = matches!(own, ImageError::ConstantImage { .. });
-            if is_constant { Ok(Some(fault)) } else { Err(of_slice(index, fault)) }
-        }
+        Err(fault @ ImageError::ConstantImage { .. }) => Ok(Some(fault)),
+        Err(fault) => Err(of_slice(index, fault)),
     };
     slices.map(fault).collect()
 }

@@ -243,7 +243,8 @@ impl Work<'_> {
         let without = |part| move || WorkflowError::Without { whole: "case", part };
         let image = case.inputs().into_iter().next().ok_or_else(without("an image"))?;
         let segmentation = case.mask().path().ok_or_else(without("a segmentation"))?;
-        let what = format!("{}; {:08x}; {:?}", self.fingerprint, self.options, case.matching());
+        let (matching, channels) = (case.matching(), case.channel_names(&ReadOptions::new()));
+        let what = format!("{}; {:08x}; {matching:?}; {channels:?}", self.fingerprint, self.options);
         // A file that cannot be read has no key. Reading it again below reports the reason.
         let key = key_of(&what, case.images().iter().map(PathBuf::as_path).chain([segmentation])).ok();
         if self.config.finished == FinishedCases::Keep

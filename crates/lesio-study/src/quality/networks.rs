@@ -5,12 +5,16 @@ use std::path::{Path, PathBuf};
 
 use lesio_image::{Scan, Volume};
 use lesio_io::dataset::Case;
-use lesio_io::{ReadError, ReadOptions, is_image, is_volume, without_ending};
+use lesio_io::{ReadError, ReadOptions};
 
 use crate::quality::error::QualityStudyError;
 
 /// The name of all networks together.
 pub const ALL_NETWORKS: &str = "all";
+
+/// Endings of the files, longest first: of volumes, and of pictures. JPEG does not keep labels.
+const ENDINGS: [&str; 2] = [".nii.gz", ".nii"];
+const PICTURE_ENDINGS: [&str; 4] = [".png", ".tiff", ".tif", ".bmp"];
 
 /// What one network gave: files named like the cases that they segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,11 +25,13 @@ pub struct NetworkFolder {
     folder: PathBuf,
     /// By the name of the case.
     files: BTreeMap<String, PathBuf>,
+    /// Whether they are pictures.
+    has_pictures: bool,
 }
 
 impl NetworkFolder {
-    /// Lists folders. Each is a network's own, with files such as `CASE.nii.gz`, or `CASE.png` for pictures, or holds such
-    /// folders of several networks. A `/` in the name of a case is an underscore in the name of the file.
+    /// Lists folders. Each is a network's own, with files `CASE.nii.gz` or `CASE.nii`, or for pictures `CASE.png`, `.tiff`,
+    /// `.tif` or `.bmp`, or holds such folders of several networks. Pictures beside volumes are left out. A `/` in the name of a case is an underscore in the name of the file.
     ///
     /// # Errors
     /// Folders that cannot be listed or hold no such file, two networks of one name, and a network called [`ALL_NETWORKS`].
@@ -37,6 +43,10 @@ impl NetworkFolder {
                 found.push(Self::open(&inner)?);
             }
             found.retain(|network| !network.files.is_empty());
+            // Pictures beside the folders of networks, such as curves of their trainings, are no segmentations.
+            if found.len() > 1 && found[0].folder == *folder && found[0].has_pictures {
+                found.remove(0);
+            }
             if found.is_empty() {
                 let what = format!("{}: holds no segmentation named CASE.nii.gz", folder.display());
                 return Err(QualityStudyError::Data { what });
@@ -103,19 +113,27 @@ impl NetworkFolder {
 
     fn open(folder: &Path) -> Result<Self, QualityStudyError> {
         let name = folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy().into_owned();
+        let paths = entries(folder)?;
+        let volumes = Self::files(&paths, &ENDINGS)?;
+        let has_pictures = volumes.is_empty();
+        let files = if has_pictures { Self::files(&paths, &PICTURE_ENDINGS)? } else { volumes };
+        Ok(Self { name, folder: folder.to_owned(), files, has_pictures })
+    }
+
+    /// The files with one of these endings, by the names of their cases.
+    fn files(paths: &[PathBuf], endings: &[&str]) -> Result<BTreeMap<String, PathBuf>, QualityStudyError> {
         let mut files = BTreeMap::new();
-        for path in entries(folder)? {
-            let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let stem = if is_volume(&path) || is_image(&path) { without_ending(&file) } else { "" };
-            if !stem.is_empty()
-                && !stem.starts_with('.')
-                && let Some(other) = files.insert(stem.to_owned(), path.clone())
+        for path in paths {
+            let file = path.file_name().unwrap_or_default().to_string_lossy();
+            let stem = endings.iter().find_map(|ending| file.strip_suffix(ending));
+            if let Some(case) = stem.filter(|case| !case.is_empty() && !case.starts_with('.'))
+                && let Some(other) = files.insert(case.to_owned(), path.clone())
             {
                 let what = format!("{} and {} are of one case", other.display(), path.display());
                 return Err(QualityStudyError::Data { what });
             }
         }
-        Ok(Self { name, folder: folder.to_owned(), files })
+        Ok(files)
     }
 }
 
@@ -189,6 +207,15 @@ mod tests {
         assert_eq!(names, ["a", "alone", "b"]);
         assert_eq!(networks[0].file("test/two").unwrap(), root.join("both/a/test_two.nii.gz"));
         assert_eq!(networks[0].file("three"), None);
+        // Pictures beside volumes, and beside folders of networks, are no segmentations.
+        touch(root.join("both/a/one.png"));
+        touch(root.join("both/progress.png"));
+        assert_eq!(NetworkFolder::open_all(&[root.join("both"), root.join("alone")]).unwrap(), networks);
+        touch(root.join("pictures/net/one.png"));
+        touch(root.join("pictures/progress.png"));
+        let pictures = NetworkFolder::open_all(&[root.join("pictures")]).unwrap();
+        assert_eq!(pictures.len(), 1);
+        assert_eq!(pictures[0].file("one").unwrap(), root.join("pictures/net/one.png"));
     }
 
     #[test]
