@@ -190,6 +190,15 @@ fn train_says_what_is_wrong() {
     let kinds = ["\"head.nii.gz\" is a volume and \"0000.tif\" a picture"];
     fail(train(&mixed).args(["--layout", "images"]), &kinds);
 
+    // An ensemble is calibrated on images that are held out, of which a single one leaves none. Told before the training.
+    let one = folder.path().join("one");
+    fs::create_dir(&one).unwrap();
+    write_pictures(&one, 1, 24);
+    let mut command = train(&one);
+    command.args(["--layout", "images", "--split", "all", "--model", "segmenter", "--ensemble"]);
+    fail(&mut command, &["no normal slice is left to calibrate the models"]);
+    assert!(!out.join("member-1").exists());
+
     // Every slice holds a lesion.
     let data = folder.path().join("ill");
     write_heads(&data, 3);
