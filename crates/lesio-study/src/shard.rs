@@ -124,7 +124,8 @@ impl ShardRecord {
 }
 
 /// A checksum of what is read of cases: their names and patients, the names and sizes of their files, the names of
-/// their channels, the kinds of their truths, and how masks are matched. The folder of the data set does not count: it may differ between machines.
+/// their channels, the kinds of their truths, and how masks are matched. The folder of the data set does not count: it
+/// may differ between machines.
 pub(crate) fn cases_checksum(cases: &[Case]) -> u32 {
     let mut checksum = crc32fast::Hasher::new();
     for case in cases {
@@ -202,7 +203,8 @@ pub fn merge_shards<R: ShardReport>(reports: impl IntoIterator<Item = R>) -> Res
                 [count, same] if count == same => format!("{count} cases each"),
                 [count, another] => format!("{count} cases and {another} cases"),
             };
-            let data = format!("different data sets (images, masks, or how masks are matched), {counts}");
+            let data =
+                format!("different data sets (images, channels, masks, or how masks are matched), {counts}");
             for (differ, what) in [
                 (one.of() != other.of(), "different numbers of shards"),
                 (first.all != record.all, data.as_str()),

@@ -114,12 +114,10 @@ impl MappedPredictor {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn without_findings_volumes_have_zero_milliliters_and_pictures_none() {
-        let mut mapped = MappedPredictor {
+impl MappedPredictor {
+    /// A result above a threshold, with `lesions`.
+    pub(super) fn example(lesions: Vec<Finding>) -> Self {
+        Self {
             name: PredictorName::PixelL1,
             verdict: CaseVerdict::of(None, None, 0.05, None).unwrap(),
             map: None,
@@ -132,8 +130,18 @@ mod tests {
             normal_subjects: None,
             smallest_p_value: None,
             p_value_level: 0.05,
-            lesions: Some(Vec::new()),
-        };
+            lesions: Some(lesions),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_findings_volumes_have_zero_milliliters_and_pictures_none() {
+        let mut mapped = MappedPredictor::example(Vec::new());
         let (volume, picture) = (Resolution::Volume([1.0; 3]), Resolution::Image([1.0; 2]));
         // Positive zero: tables print `-0` otherwise.
         assert_eq!(mapped.volume_ml(&volume).map(f64::to_bits), Some(0));

@@ -25,9 +25,9 @@ struct Finished {
 
 impl Work<'_> {
     /// A key of everything that the results of a case depend on: the version of this crate, the model, the options, the
-    /// name of the case, which stands on its page, the names of its channels, by which a model orders them, the folder of its results within that of all results, since the page
-    /// links to that of all cases, and the bytes of its images. The folder of all results does not count: it may have
-    /// several names, and may be moved.
+    /// bytes of its images, the names of its channels, by which a model orders them, its own name, which stands on its
+    /// page, and the folder of its results within that of all results, since the page links to that of all cases. The
+    /// folder of all results does not count: it may have several names, and may be moved.
     pub(super) fn key(&self, case: &Case, files: &CaseFiles) -> io::Result<String> {
         let (options, within, id) = (self.options(), self.within(files), case.id());
         let channels = case.channel_names(&ReadOptions::new());

@@ -332,21 +332,7 @@ mod tests {
                 mean: 1.5,
                 p_value: None,
             };
-            let mapped = MappedPredictor {
-                name: PredictorName::PixelL1,
-                verdict: CaseVerdict::of(None, None, 0.05, None).unwrap(),
-                map: None,
-                raw: None,
-                channels: Vec::new(),
-                overlay: PathBuf::new(),
-                thumbnail: None,
-                labels: None,
-                threshold: Some(1.0),
-                normal_subjects: None,
-                smallest_p_value: None,
-                p_value_level: 0.05,
-                lesions: Some(vec![finding]),
-            };
+            let mapped = MappedPredictor::example(vec![finding]);
             let mut texts = Vec::new();
             mapped.add_markdown("case", &mut texts).unwrap();
             let table = texts.last().unwrap();
