@@ -140,6 +140,37 @@ fn channels_go_by_name_and_place_through_every_program() {
     // It is not guessed that the fourth axis holds channels.
     fail(&mut localize(stacked.to_str().unwrap(), "maps-series"), &["stacked.nii"]);
 
+    // The names in a table decide which channel is which: once they are corrected, nothing is kept.
+    let table = data.join("cases.csv");
+    let name_channels = |header: &str| {
+        let rows = ["c8", "c9"]
+            .map(|case| format!("{case}/flair.nii.gz,{case}/t1.nii.gz,{case}/mask.nii.gz,{case}\n"));
+        fs::write(&table, format!("{header},mask,case\n{}", rows.concat())).unwrap();
+    };
+    let from_table = |name: &str, input: &str, out: &str| {
+        let mut command = program(name);
+        command.arg("--model").arg(&model).arg(input).arg(&table).args(["--layout", "manifest"]);
+        command.arg("--out").arg(path(out)).args(if name == "localize" {
+            &["--predictor", "pixel-l1", "--report", "none"][..]
+        } else {
+            &["--predictors", "pixel-l1", "--replicates", "10", "--split", "all"]
+        });
+        command
+    };
+    let table_map = || map("named/c9", "pixel-l1_raw.nii.gz");
+    name_channels("image:t1,image:flair");
+    succeed(&mut from_table("localize", "--input", "named"));
+    assert_ne!(table_map().data(), raw.data());
+    succeed(&mut from_table("evaluate", "--data", "named-report"));
+    let wrong = precision("named-report", 0);
+    name_channels("image:flair,image:t1");
+    succeed(from_table("localize", "--input", "named").args(["--resume", "--overwrite"]));
+    assert_eq!(table_map().data(), raw.data());
+    succeed(from_table("evaluate", "--data", "named-report").arg("--resume"));
+    succeed(&mut from_table("evaluate", "--data", "named-afresh"));
+    assert_ne!(precision("named-report", 0), wrong);
+    assert_eq!(precision("named-report", 0), precision("named-afresh", 0));
+
     // A channel elsewhere is an error that names both files.
     let far = Volume::new(read("t1.nii.gz").into_data(), Geometry::from_spacing([3.0; 3]).unwrap());
     fs::remove_file(file("c3", "t1.nii.gz")).unwrap();

@@ -356,4 +356,19 @@ mod tests {
         };
         assert_ne!(by("first"), by("second"));
     }
+
+    /// A model orders channels by their names.
+    #[test]
+    fn other_channel_names_are_other_data() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["a.nii", "b.nii"] {
+            fs::write(folder.path().join(name), [1]).unwrap();
+        }
+        let table = folder.path().join("cases.csv");
+        let with = |header: &str| {
+            fs::write(&table, format!("{header}\na.nii,b.nii\n")).unwrap();
+            cases_checksum(Dataset::open(&table, &Layout::Manifest).unwrap().cases())
+        };
+        assert_ne!(with("image:flair,image:t1"), with("image:t1,image:flair"));
+    }
 }
