@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use lesio_settings::{SettingError, in_range, require};
 use serde::{Deserialize, Serialize};
 
-use crate::catalogue::PredictorName;
 use crate::judgment::{Incomparable, Judgment};
+use crate::predictors::PredictorName;
 use crate::resolution::ResolutionRange;
 
 /// Upper-tail probabilities at which quantiles of normal pixels are kept.

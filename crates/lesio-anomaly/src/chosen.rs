@@ -3,7 +3,7 @@
 use lesio_settings::{SettingError, in_range};
 use serde::{Deserialize, Serialize};
 
-use crate::catalogue::PredictorName;
+use crate::predictors::PredictorName;
 
 /// The predictor of a model that was selected on validation data: the one with the highest average precision on slices
 /// with lesions, after post-processing.

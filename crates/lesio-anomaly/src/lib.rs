@@ -61,63 +61,56 @@
 #![forbid(unsafe_code)]
 
 mod calibration;
-mod catalogue;
 mod channels;
 mod chosen;
-mod combination;
 pub mod conformance;
 mod declared;
 mod ensemble;
 mod error;
-mod gradient;
 mod judgment;
 mod loading;
 mod localizer;
 mod localizer_ensemble;
 mod maps;
-mod marks;
 mod model;
 mod own_name;
-mod pixel;
 mod position;
 mod postprocessing;
 mod predictor;
-mod projection;
+mod predictors;
 mod provenance;
 mod resolution;
-mod restoration;
 mod settings;
 mod shared;
 mod smoothing;
-mod ssim;
 
 pub use calibration::{Calibration, NormalScores, NormalScoresBuilder};
-pub use catalogue::{PredictorName, UnknownPredictor, predictor, predictor_over};
 pub use chosen::ChosenPredictor;
-pub use combination::{Combination, Combined};
 pub use declared::{DeclaredConfig, DeclaredModel};
 pub use ensemble::{
     Ensemble, EnsembleConfig, EnsembleError, EnsembleRule, LearnedWeights, MemberScale, ValidationLesions,
 };
 pub use error::PredictError;
-pub use gradient::{GradientConfig, GradientPredictor, Target};
 pub use judgment::{Incomparable, Judgment};
 pub use lesio_settings::SettingError;
 pub use loading::{Loading, OwnError};
 pub use localizer::Localizer;
 pub use localizer_ensemble::{EnsembleMember, LocalizerEnsemble};
 pub use maps::{PredictorMaps, ScanMaps, ScanScore, ScoredScan};
-pub use marks::AnomalyLogit;
 pub use model::{Model, ModelConfig, OwnModel};
 pub use own_name::OwnName;
-pub use pixel::{Distance, PixelError, PixelIntensity, PixelLikelihood};
 pub use position::{PositionBuilder, PositionCalibration, PositionNormals};
 pub use postprocessing::{LengthUnit, NegativeValues, PostProcessing};
 pub use predictor::Predictor;
-pub use projection::{Projection, ProjectionConfig, ProjectionMap, ProjectionTrace, StepRule};
+pub use predictors::combination::{Combination, Combined};
+pub use predictors::gradient::{GradientConfig, GradientPredictor, Target};
+pub use predictors::marks::AnomalyLogit;
+pub use predictors::pixel::{Distance, PixelError, PixelIntensity, PixelLikelihood};
+pub use predictors::projection::{Projection, ProjectionConfig, ProjectionMap, ProjectionTrace, StepRule};
+pub use predictors::restoration::{Restoration, RestorationConfig};
+pub use predictors::{PredictorName, UnknownPredictor, predictor, predictor_over};
 pub use provenance::Provenance;
 pub use resolution::{CalibrationDoubt, Resolution, ResolutionRange};
-pub use restoration::{Restoration, RestorationConfig};
 pub use settings::PredictorSettings;
 pub use shared::{SharedPass, SharedReconstruction};
 

@@ -8,10 +8,10 @@ use lesio_nn::{Device, ParameterSet, Precision};
 use lesio_settings::SettingError;
 use serde_json::Value;
 
-use crate::catalogue::PredictorName;
 use crate::model::{Model, OwnModel};
 use crate::own_name::OwnName;
 use crate::predictor::Predictor;
+use crate::predictors::PredictorName;
 
 /// Why a function of the caller could not make a model or a predictor.
 pub type OwnError = Box<dyn std::error::Error + Send + Sync>;

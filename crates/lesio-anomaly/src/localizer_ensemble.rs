@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::calibration::NormalScores;
-use crate::catalogue::PredictorName;
 use crate::ensemble::EnsembleConfig;
+use crate::predictors::PredictorName;
 
 /// A member of a [`LocalizerEnsemble`]: a predictor of one of its localizers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

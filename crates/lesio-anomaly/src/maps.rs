@@ -3,11 +3,11 @@
 use lesio_image::{ImageError, Plane, PreparedPlane, PreparedScan, Scan, Volume};
 use ndarray::{Array2, Array3, Axis};
 
-use crate::catalogue::PredictorName;
 use crate::error::PredictError;
 use crate::localizer_ensemble::LocalizerEnsemble;
 use crate::position::PositionCalibration;
 use crate::postprocessing::{PostProcessing, quiet_outside};
+use crate::predictors::PredictorName;
 use crate::resolution::{CalibrationDoubt, Resolution, footprint};
 
 /// The maps of one predictor for a scan, on its own grid.

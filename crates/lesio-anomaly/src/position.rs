@@ -6,8 +6,8 @@ use lesio_nn::{Parameter, ParameterSet};
 use lesio_settings::in_range;
 use ndarray::ArrayRef2;
 
-use crate::catalogue::{PredictorName, UnknownPredictor, check_unique};
 use crate::error::PredictError;
+use crate::predictors::{PredictorName, UnknownPredictor, check_unique};
 
 /// Mean and standard deviation of a predictor's scores at each position, over normal images.
 ///

@@ -3,9 +3,9 @@
 use lesio_settings::{SettingError, setters};
 use serde::{Deserialize, Serialize};
 
-use crate::gradient::GradientConfig;
-use crate::projection::{ProjectionConfig, check_range};
-use crate::restoration::RestorationConfig;
+use crate::predictors::gradient::GradientConfig;
+use crate::predictors::projection::{ProjectionConfig, check_range};
+use crate::predictors::restoration::RestorationConfig;
 
 /// The settings of all predictors that have any.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -66,7 +66,7 @@ mod tests {
     use lesio_settings::mutation::refusals;
 
     use super::*;
-    use crate::projection::StepRule;
+    use crate::predictors::projection::StepRule;
 
     #[test]
     fn misspelled_settings_are_named() {

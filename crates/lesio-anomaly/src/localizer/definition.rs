@@ -10,7 +10,6 @@ use lesio_vae::BuildError;
 use serde::{Deserialize, Serialize};
 
 use crate::calibration::Calibration;
-use crate::catalogue::{PredictorName, predictor};
 use crate::chosen::ChosenPredictor;
 use crate::error::PredictError;
 use crate::localizer_ensemble::LocalizerEnsemble;
@@ -19,6 +18,7 @@ use crate::own_name::OwnName;
 use crate::position::PositionCalibration;
 use crate::postprocessing::PostProcessing;
 use crate::predictor::Predictor;
+use crate::predictors::{PredictorName, predictor};
 use crate::provenance::Provenance;
 use crate::settings::PredictorSettings;
 

@@ -7,12 +7,12 @@ use lesio_nn::{Device, EngineError, LoadError, ParameterSet, SaveError, model_fi
 use lesio_vae::{BuildError, ModelError};
 
 use super::definition::{Document, Localizer};
-use crate::catalogue::PredictorName;
 use crate::error::PredictError;
 use crate::loading::Loading;
 use crate::model::{Model, ModelConfig};
 use crate::position::PositionCalibration;
 use crate::postprocessing::LengthUnit;
+use crate::predictors::PredictorName;
 
 const KIND: &str = "a localizer";
 const VERSION: u32 = 2;

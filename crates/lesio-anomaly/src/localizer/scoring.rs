@@ -6,13 +6,13 @@ use lesio_vae::RequestedGradients;
 use ndarray::{Array2, Array3};
 
 use super::definition::{Document, Localizer};
-use crate::catalogue::{PredictorName, check_unique};
 use crate::error::PredictError;
 use crate::judgment::{Incomparable, Judgment};
 use crate::maps::{EnsembleMaps, GridMaps, MapParts, ScanMaps, ScoredScan, is_seen};
 use crate::position::PositionBuilder;
 use crate::postprocessing::{check_foreground, highest_within};
 use crate::predictor::Predictor;
+use crate::predictors::{PredictorName, check_unique};
 use crate::resolution::{CalibrationDoubt, Resolution, footprint};
 use crate::shared::SharedPass;
 

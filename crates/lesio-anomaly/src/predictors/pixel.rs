@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::channels::mean_over_channels;
 use crate::error::PredictError;
 use crate::predictor::Predictor;
+use crate::predictors::ssim::dissimilarity;
 use crate::shared::SharedPass;
-use crate::ssim::dissimilarity;
 
 /// How the distance of a pixel `x` from its reconstruction `y` is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

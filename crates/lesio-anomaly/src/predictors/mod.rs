@@ -1,6 +1,14 @@
 //! The built-in predictors. A predictor in the table below has a name in files and programs, and takes part in
 //! calibration, ensembles and evaluation.
 
+pub(crate) mod combination;
+pub(crate) mod gradient;
+pub(crate) mod marks;
+pub(crate) mod pixel;
+pub(crate) mod projection;
+pub(crate) mod restoration;
+mod ssim;
+
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -9,16 +17,16 @@ use lesio_settings::SettingError;
 use lesio_vae::{Reconstructor, SegmentationModel, VariationalModel};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::combination::{Combination, Combined};
 use crate::error::PredictError;
-use crate::gradient::{GradientConfig, GradientPredictor, Target};
-use crate::marks::AnomalyLogit;
 use crate::model::Model;
 use crate::own_name::OwnName;
-use crate::pixel::{Distance, PixelError, PixelIntensity, PixelLikelihood};
 use crate::predictor::Predictor;
-use crate::projection::{Projection, ProjectionConfig, ProjectionMap};
-use crate::restoration::Restoration;
+use crate::predictors::combination::{Combination, Combined};
+use crate::predictors::gradient::{GradientConfig, GradientPredictor, Target};
+use crate::predictors::marks::AnomalyLogit;
+use crate::predictors::pixel::{Distance, PixelError, PixelIntensity, PixelLikelihood};
+use crate::predictors::projection::{Projection, ProjectionConfig, ProjectionMap};
+use crate::predictors::restoration::Restoration;
 use crate::settings::PredictorSettings;
 
 /// The requirements of a predictor.

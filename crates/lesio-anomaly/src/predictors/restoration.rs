@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::channels::mean_over_channels;
 use crate::error::PredictError;
 use crate::predictor::Predictor;
-use crate::projection::MOST_STEPS;
+use crate::predictors::projection::MOST_STEPS;
 use crate::shared::{SharedPass, gradients_of};
 
 /// How an image is restored: by `steps` steps of gradient ascent on `ELBO(X) - l TV(X - x)` from `X = x`.

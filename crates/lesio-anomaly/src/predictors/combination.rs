@@ -7,9 +7,9 @@ use lesio_vae::{RequestedGradients, VariationalModel};
 use serde::{Deserialize, Serialize};
 
 use crate::error::PredictError;
-use crate::gradient::{GradientConfig, GradientPredictor, Target};
-use crate::pixel::PixelLikelihood;
 use crate::predictor::Predictor;
+use crate::predictors::gradient::{GradientConfig, GradientPredictor, Target};
+use crate::predictors::pixel::PixelLikelihood;
 use crate::shared::SharedPass;
 
 /// How the two are combined. All values are scaled within each image, never over a batch.
