@@ -103,15 +103,18 @@ pub use position::{PositionBuilder, PositionCalibration, PositionNormals};
 pub use postprocessing::{LengthUnit, NegativeValues, PostProcessing};
 pub use predictor::Predictor;
 pub use predictors::combination::{Combination, Combined};
-pub use predictors::gradient::{GradientConfig, GradientPredictor, Target};
+pub use predictors::gradient::{GradientPredictor, Target};
 pub use predictors::marks::AnomalyLogit;
 pub use predictors::pixel::{Distance, PixelError, PixelIntensity, PixelLikelihood};
-pub use predictors::projection::{Projection, ProjectionConfig, ProjectionMap, ProjectionTrace, StepRule};
-pub use predictors::restoration::{Restoration, RestorationConfig};
+pub use predictors::projection::{Projection, ProjectionTrace};
+pub use predictors::restoration::Restoration;
 pub use predictors::{PredictorName, UnknownPredictor, predictor, predictor_over};
 pub use provenance::Provenance;
 pub use resolution::{CalibrationDoubt, Resolution, ResolutionRange};
 pub use settings::PredictorSettings;
+pub use settings::gradient::GradientConfig;
+pub use settings::projection::{ProjectionConfig, ProjectionMap, StepRule};
+pub use settings::restoration::RestorationConfig;
 pub use shared::{SharedPass, SharedReconstruction};
 
 /// Compiles and runs the program in README.md.

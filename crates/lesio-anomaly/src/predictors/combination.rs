@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::PredictError;
 use crate::predictor::Predictor;
-use crate::predictors::gradient::{GradientConfig, GradientPredictor, Target};
+use crate::predictors::gradient::{GradientPredictor, Target};
 use crate::predictors::pixel::PixelLikelihood;
+use crate::settings::gradient::GradientConfig;
 use crate::shared::SharedPass;
 
 /// How the two are combined. All values are scaled within each image, never over a batch.

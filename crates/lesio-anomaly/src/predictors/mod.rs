@@ -22,12 +22,14 @@ use crate::model::Model;
 use crate::own_name::OwnName;
 use crate::predictor::Predictor;
 use crate::predictors::combination::{Combination, Combined};
-use crate::predictors::gradient::{GradientConfig, GradientPredictor, Target};
+use crate::predictors::gradient::{GradientPredictor, Target};
 use crate::predictors::marks::AnomalyLogit;
 use crate::predictors::pixel::{Distance, PixelError, PixelIntensity, PixelLikelihood};
-use crate::predictors::projection::{Projection, ProjectionConfig, ProjectionMap};
+use crate::predictors::projection::Projection;
 use crate::predictors::restoration::Restoration;
 use crate::settings::PredictorSettings;
+use crate::settings::gradient::GradientConfig;
+use crate::settings::projection::{ProjectionConfig, ProjectionMap};
 
 /// The requirements of a predictor.
 #[derive(Clone, Copy, PartialEq, Eq)]

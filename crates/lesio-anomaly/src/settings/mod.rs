@@ -1,11 +1,15 @@
 //! The settings of the built-in predictors.
 
+pub(crate) mod gradient;
+pub(crate) mod projection;
+pub(crate) mod restoration;
+
 use lesio_settings::{SettingError, setters};
 use serde::{Deserialize, Serialize};
 
-use crate::predictors::gradient::GradientConfig;
-use crate::predictors::projection::{ProjectionConfig, check_range};
-use crate::predictors::restoration::RestorationConfig;
+use gradient::GradientConfig;
+use projection::{ProjectionConfig, check_range};
+use restoration::RestorationConfig;
 
 /// The settings of all predictors that have any.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -66,7 +70,7 @@ mod tests {
     use lesio_settings::mutation::refusals;
 
     use super::*;
-    use crate::predictors::projection::StepRule;
+    use crate::settings::projection::StepRule;
 
     #[test]
     fn misspelled_settings_are_named() {
