@@ -85,18 +85,23 @@ impl Modules {
             }
             if let Item::Mod(inner) = item {
                 let name = inner.ident.to_string();
-                let place = [place.clone(), vec![name.clone()]].concat();
-                let below = folder.join(&name);
                 let is_public = matches!(inner.vis, Visibility::Public(_));
                 let outside = (is_public, [module.attributes.clone(), inner.attrs].concat());
                 match inner.content {
-                    Some((_, items)) => self.add(place, file, &below, items, outside),
-                    None if below.with_extension("rs").is_file() => {
-                        self.add_file(place, &below.with_extension("rs"), &below, outside);
+                    Some((_, items)) => {
+                        let place = [place.clone(), vec![name.clone()]].concat();
+                        self.add(place, file, &folder.join(&name), items, outside);
                     }
-                    None => self.add_file(place, &below.join("mod.rs"), &below, outside),
+                    None => self.add_declared(&place, folder, &name, outside),
                 }
                 continue;
+            }
+            if let Item::Macro(call) = &item
+                && call.ident.is_none()
+            {
+                for name in modules_in(&call.mac.tokens.to_string()) {
+                    self.add_declared(&place, folder, &name, (false, module.attributes.clone()));
+                }
             }
             match &item {
                 Item::Use(item) => {
@@ -112,6 +117,15 @@ impl Modules {
             module.items.push(item);
         }
         self.modules.insert(place, module);
+    }
+
+    /// Adds the file of the module `name`, which is declared in the module `place`, whose modules are in `folder`.
+    fn add_declared(&mut self, place: &Place, folder: &Path, name: &str, outside: Outside) {
+        let place = [place.clone(), vec![name.to_owned()]].concat();
+        let below = folder.join(name);
+        let file = below.with_extension("rs");
+        let file = if file.is_file() { file } else { below.join("mod.rs") };
+        self.add_file(place, &file, &below, outside);
     }
 
     /// The definition of a path that is used in the module `from`, if it is in this crate.
@@ -190,6 +204,12 @@ pub fn leaves(tree: &UseTree) -> Vec<(Option<String>, Vec<String>)> {
         UseTree::Glob(_) => vec![(None, Vec::new())],
         UseTree::Group(group) => group.items.iter().flat_map(leaves).collect(),
     }
+}
+
+/// The modules that a call of a macro declares: each `mod` with the name after it. Their contents are files.
+fn modules_in(tokens: &str) -> Vec<String> {
+    let words: Vec<&str> = tokens.split_whitespace().collect();
+    words.windows(2).filter(|pair| pair[0] == "mod").map(|pair| pair[1].to_owned()).collect()
 }
 
 /// The name of an item, if it has one.

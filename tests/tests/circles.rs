@@ -38,6 +38,22 @@ fn a_circle_is_found() {
     assert_eq!(circles, [["b.rs", "c.rs"].map(|name| folder.path().join(name)).to_vec()]);
 }
 
+/// A call of a macro may declare modules, as the table of predictors does.
+#[test]
+fn modules_of_a_macro_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    write(
+        "lib.rs",
+        "macro_rules! table { ($(mod $m:ident { $w:literal })*) => { $(mod $m;)* } } \
+        table! { mod a { \"one\" } mod b { \"two\" } }",
+    );
+    write("a.rs", "pub struct A(crate::b::B);");
+    write("b.rs", "pub struct B; use crate::a::A;");
+    let circles = circles(&uses(&Modules::read(folder.path())));
+    assert_eq!(circles, [["a.rs", "b.rs"].map(|name| folder.path().join(name)).to_vec()]);
+}
+
 /// Which files each file uses.
 fn uses(modules: &Modules) -> BTreeMap<PathBuf, BTreeSet<PathBuf>> {
     let mut uses: BTreeMap<PathBuf, BTreeSet<PathBuf>> = BTreeMap::new();

@@ -8,10 +8,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::PredictError;
 use crate::predictor::Predictor;
+use crate::predictors::entry::{Entry, Made, Needs, Parts};
 use crate::predictors::gradient::{GradientPredictor, Target};
 use crate::predictors::pixel::PixelLikelihood;
 use crate::settings::gradient::GradientConfig;
 use crate::shared::SharedPass;
+
+pub(crate) const COMBI_PRODUCT: Entry =
+    Entry::new("combi-product", Needs::Variational, |parts| combined(parts, Combination::Product));
+pub(crate) const COMBI_SUM: Entry =
+    Entry::new("combi-sum", Needs::Variational, |parts| combined(parts, Combination::Sum));
+
+fn combined(parts: &Parts<'_>, combination: Combination) -> Made {
+    Ok(Box::new(Combined::new(parts.model()?, combination, parts.settings.gradients())?))
+}
 
 /// How the two are combined. All values are scaled within each image, never over a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -72,9 +82,10 @@ impl Combined {
 impl Predictor for Combined {
     fn name(&self) -> String {
         match self.combination {
-            Combination::Product => "combi-product",
-            Combination::Sum => "combi-sum",
+            Combination::Product => COMBI_PRODUCT,
+            Combination::Sum => COMBI_SUM,
         }
+        .name
         .to_owned()
     }
 

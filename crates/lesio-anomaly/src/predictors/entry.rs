@@ -17,6 +17,12 @@ pub(crate) struct Entry {
     pub(crate) make: fn(&Parts<'_>) -> Made,
 }
 
+impl Entry {
+    pub(crate) const fn new(name: &'static str, needs: Needs, make: fn(&Parts<'_>) -> Made) -> Self {
+        Self { name, needs, make }
+    }
+}
+
 pub(crate) type Made = Result<Box<dyn Predictor>, PredictError>;
 
 /// The requirements of a predictor.
@@ -51,9 +57,8 @@ impl Needs {
 
 /// The parts for making a predictor.
 pub(crate) struct Parts<'p> {
-    /// The predictor's name and requirements, for errors.
-    pub(crate) name: &'p str,
-    pub(crate) needs: Needs,
+    /// The predictor, for errors.
+    pub(crate) entry: &'p Entry,
     /// Of a model that says what an image is when it is normal.
     pub(crate) reconstructor: Option<Arc<dyn Reconstructor>>,
     pub(crate) variational: Option<Arc<dyn VariationalModel>>,
@@ -80,7 +85,8 @@ impl Parts<'_> {
     }
 
     fn unsupported(&self) -> PredictError {
-        let (predictor, needs, model) = (self.name.to_owned(), self.needs.text(), self.kind.to_owned());
+        let (predictor, needs, model) =
+            (self.entry.name.to_owned(), self.entry.needs.text(), self.kind.to_owned());
         PredictError::Unsupported { predictor, needs, model }
     }
 }

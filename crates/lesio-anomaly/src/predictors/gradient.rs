@@ -9,9 +9,21 @@ use serde::{Deserialize, Serialize};
 use crate::channels::mean_over_channels;
 use crate::error::PredictError;
 use crate::predictor::Predictor;
+use crate::predictors::entry::{Entry, Made, Needs, Parts};
 use crate::settings::gradient::GradientConfig;
 use crate::shared::SharedPass;
 use crate::smoothing::smooth;
+
+pub(crate) const GRAD_KL: Entry =
+    Entry::new("grad-kl", Needs::Variational, |parts| gradient(parts, Target::Divergence));
+pub(crate) const GRAD_REC: Entry =
+    Entry::new("grad-rec", Needs::Variational, |parts| gradient(parts, Target::Reconstruction));
+pub(crate) const GRAD_ELBO: Entry =
+    Entry::new("grad-elbo", Needs::Variational, |parts| gradient(parts, Target::Bound));
+
+fn gradient(parts: &Parts<'_>, target: Target) -> Made {
+    Ok(Box::new(GradientPredictor::new(parts.model()?, target, parts.settings.gradients())?))
+}
 
 /// The term whose gradient with respect to the pixels is the score.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -107,10 +119,11 @@ impl GradientPredictor {
 impl Predictor for GradientPredictor {
     fn name(&self) -> String {
         match self.target {
-            Target::Divergence => "grad-kl",
-            Target::Reconstruction => "grad-rec",
-            Target::Bound => "grad-elbo",
+            Target::Divergence => GRAD_KL,
+            Target::Reconstruction => GRAD_REC,
+            Target::Bound => GRAD_ELBO,
         }
+        .name
         .to_owned()
     }
 

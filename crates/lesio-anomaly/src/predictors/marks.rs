@@ -7,7 +7,11 @@ use lesio_vae::{RequestedGradients, SegmentationModel};
 
 use crate::error::PredictError;
 use crate::predictor::Predictor;
+use crate::predictors::entry::{Entry, Needs};
 use crate::shared::SharedPass;
+
+pub(crate) const ANOMALY_LOGIT: Entry =
+    Entry::new("anomaly-logit", Needs::Segmentation, |parts| Ok(Box::new(AnomalyLogit::new(parts.marks()?))));
 
 /// The logit of being abnormal that a segmentation model gives each pixel.
 #[derive(Debug)]
@@ -25,7 +29,7 @@ impl AnomalyLogit {
 
 impl Predictor for AnomalyLogit {
     fn name(&self) -> String {
-        "anomaly-logit".to_owned()
+        ANOMALY_LOGIT.name.to_owned()
     }
 
     fn score(&self, images: ImageBatch<'_>) -> Result<Vec<f32>, PredictError> {

@@ -1,12 +1,7 @@
 //! The built-in predictors. A predictor in the table below has a name in files and programs, and takes part in
 //! calibration, ensembles and evaluation.
 
-pub(crate) mod combination;
-pub(crate) mod gradient;
-pub(crate) mod marks;
-pub(crate) mod pixel;
-pub(crate) mod projection;
-pub(crate) mod restoration;
+mod entry;
 mod ssim;
 
 use std::fmt;
@@ -14,75 +9,27 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use lesio_settings::SettingError;
-use lesio_vae::{Reconstructor, SegmentationModel, VariationalModel};
+use lesio_vae::{Reconstructor, VariationalModel};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::error::PredictError;
 use crate::model::Model;
 use crate::own_name::OwnName;
 use crate::predictor::Predictor;
-use crate::predictors::combination::{Combination, Combined};
-use crate::predictors::gradient::{GradientPredictor, Target};
-use crate::predictors::marks::AnomalyLogit;
-use crate::predictors::pixel::{Distance, PixelError, PixelIntensity, PixelLikelihood};
-use crate::predictors::projection::Projection;
-use crate::predictors::restoration::Restoration;
+use crate::predictors::entry::{Entry, Needs, Parts};
 use crate::settings::PredictorSettings;
-use crate::settings::gradient::GradientConfig;
-use crate::settings::projection::{ProjectionConfig, ProjectionMap};
 
-/// The requirements of a predictor.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Needs {
-    /// No model.
-    Nothing,
-    /// Any model that reconstructs.
-    Reconstructor,
-    /// A model that segments anomalies.
-    Segmentation,
-    /// A variational model.
-    Variational,
-    /// A variational model, and many passes of it for each image.
-    ManyPasses,
-    /// A localizer with an ensemble.
-    Ensemble,
-}
-
-impl Needs {
-    /// What they are called in messages.
-    fn text(self) -> &'static str {
-        match self {
-            Self::Nothing => "no model",
-            Self::Reconstructor => "a model that reconstructs the normal image",
-            Self::Segmentation => "a model that segments anomalies",
-            Self::Variational | Self::ManyPasses => "a variational autoencoder",
-            Self::Ensemble => "an ensemble",
-        }
-    }
-}
-
-/// The parts for making predictors.
-struct Parts<'p> {
-    name: PredictorName,
-    /// Of a model that says what an image is when it is normal.
-    reconstructor: Option<Arc<dyn Reconstructor>>,
-    variational: Option<Arc<dyn VariationalModel>>,
-    segmentation: Option<Arc<dyn SegmentationModel>>,
-    /// The kind of model, for errors.
-    kind: &'p str,
-    settings: &'p PredictorSettings,
-}
-
-type Made = Result<Box<dyn Predictor>, PredictError>;
-
-/// Declares [`PredictorName`] from a table: documentation, variant, name, requirements, constructor.
+/// Declares the modules of predictors and [`PredictorName`] from a table: in each module, variants with their [`Entry`] and
+/// documentation.
 macro_rules! predictors {
-    ($($(#[$doc:meta])* $variant:ident, $name:literal, $needs:expr, $make:expr;)*) => {
+    ($(mod $module:ident { $($variant:ident = $entry:ident, $doc:literal;)* })*) => {
+        $(pub(crate) mod $module;)*
+
         /// A predictor's name, as in reports, files and on command lines.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[non_exhaustive]
         pub enum PredictorName {
-            $($(#[$doc])* $variant,)*
+            $($(#[doc = $doc] $variant,)*)*
             /// The ensemble of a localizer that has one
             /// ([`Localizer::with_ensemble`](crate::Localizer::with_ensemble)).
             Ensemble,
@@ -92,34 +39,13 @@ macro_rules! predictors {
 
         impl PredictorName {
             /// All built-in predictors of a model, the cheap ones first.
-            pub const ALL: [Self; [$($name),*].len()] = [$(Self::$variant),*];
+            pub const ALL: [Self; [$($($module::$entry.name),*),*].len()] = [$($(Self::$variant),*),*];
 
-            /// The name.
-            #[must_use]
-            pub fn as_str(&self) -> &str {
+            /// What the file of a built-in predictor says of it.
+            fn entry(self) -> Option<&'static Entry> {
                 match self {
-                    $(Self::$variant => $name,)*
-                    Self::Ensemble => "ensemble",
-                    Self::Own(name) => name.as_str(),
-                }
-            }
-
-            fn needs(self) -> Needs {
-                match self {
-                    $(Self::$variant => $needs,)*
-                    Self::Ensemble => Needs::Ensemble,
-                    Self::Own(_) => Needs::Nothing,
-                }
-            }
-
-            fn make(self, parts: &Parts<'_>) -> Made {
-                match self {
-                    $(Self::$variant => {
-                        let make: fn(&Parts<'_>) -> Made = $make;
-                        make(parts)
-                    })*
-                    Self::Ensemble => Err(PredictError::NoEnsemble),
-                    Self::Own(name) => Err(PredictError::NotRegistered { predictor: name.to_string() }),
+                    $($(Self::$variant => Some(&$module::$entry),)*)*
+                    Self::Ensemble | Self::Own(_) => None,
                 }
             }
         }
@@ -127,40 +53,56 @@ macro_rules! predictors {
 }
 
 predictors! {
-    /// The image value itself.
-    Intensity, "intensity", Needs::Nothing, |_| Ok(Box::new(PixelIntensity));
-    /// `|x - y|`.
-    PixelL1, "pixel-l1", Needs::Reconstructor, |parts| parts.pixel_error(Distance::Absolute);
-    /// `max(x - y, 0)`.
-    PixelPositive, "pixel-positive", Needs::Reconstructor, |parts| parts.pixel_error(Distance::Positive);
-    /// `max(y - x, 0)`.
-    PixelNegative, "pixel-negative", Needs::Reconstructor, |parts| parts.pixel_error(Distance::Negative);
-    /// `(x - y)^2`.
-    PixelL2, "pixel-l2", Needs::Reconstructor, |parts| parts.pixel_error(Distance::Squared);
-    /// `-log p(x | z)`.
-    PixelNll, "pixel-nll", Needs::Variational, |parts| Ok(Box::new(PixelLikelihood::new(parts.model()?)));
-    /// `1 - SSIM`.
-    PixelSsim, "pixel-ssim", Needs::Reconstructor, |parts| parts.pixel_error(Distance::Structural);
-    /// The logit of a model that segments anomalies.
-    AnomalyLogit, "anomaly-logit", Needs::Segmentation, |parts| Ok(Box::new(AnomalyLogit::new(parts.marks()?)));
-    /// Gradient of the divergence.
-    GradKl, "grad-kl", Needs::Variational, |parts| parts.gradient(Target::Divergence);
-    /// Gradient of the reconstruction term.
-    GradRec, "grad-rec", Needs::Variational, |parts| parts.gradient(Target::Reconstruction);
-    /// Gradient of the bound.
-    GradElbo, "grad-elbo", Needs::Variational, |parts| parts.gradient(Target::Bound);
-    /// `grad-kl` times `pixel-nll`.
-    CombiProduct, "combi-product", Needs::Variational, |parts| parts.combined(Combination::Product);
-    /// `grad-kl` plus `pixel-nll`.
-    CombiSum, "combi-sum", Needs::Variational, |parts| parts.combined(Combination::Sum);
-    /// Energy-based projection: how far pixels moved.
-    Projection, "projection", Needs::ManyPasses, |parts| parts.projection(ProjectionMap::Moved);
-    /// Energy-based projection: distance from the projected image's reconstruction.
-    ProjectionReconstruction, "projection-reconstruction", Needs::ManyPasses,
-        |parts| parts.projection(ProjectionMap::Reconstructed);
-    /// Restoration with total variation.
-    Restoration, "restoration", Needs::ManyPasses,
-        |parts| parts.restoration();
+    mod pixel {
+        Intensity = INTENSITY, "The image value itself.";
+        PixelL1 = PIXEL_L1, "`|x - y|`.";
+        PixelPositive = PIXEL_POSITIVE, "`max(x - y, 0)`.";
+        PixelNegative = PIXEL_NEGATIVE, "`max(y - x, 0)`.";
+        PixelL2 = PIXEL_L2, "`(x - y)^2`.";
+        PixelNll = PIXEL_NLL, "`-log p(x | z)`.";
+        PixelSsim = PIXEL_SSIM, "`1 - SSIM`.";
+    }
+    mod marks { AnomalyLogit = ANOMALY_LOGIT, "The logit of a model that segments anomalies."; }
+    mod gradient {
+        GradKl = GRAD_KL, "Gradient of the divergence.";
+        GradRec = GRAD_REC, "Gradient of the reconstruction term.";
+        GradElbo = GRAD_ELBO, "Gradient of the bound.";
+    }
+    mod combination {
+        CombiProduct = COMBI_PRODUCT, "`grad-kl` times `pixel-nll`.";
+        CombiSum = COMBI_SUM, "`grad-kl` plus `pixel-nll`.";
+    }
+    mod projection {
+        Projection = PROJECTION, "Energy-based projection: how far pixels moved.";
+        ProjectionReconstruction = PROJECTION_RECONSTRUCTION,
+            "Energy-based projection: distance from the projected image's reconstruction.";
+    }
+    mod restoration { Restoration = RESTORATION, "Restoration with total variation."; }
+}
+
+impl PredictorName {
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Own(name) => name.as_str(),
+            other => other.entry().map_or("ensemble", |entry| entry.name),
+        }
+    }
+
+    fn needs(self) -> Needs {
+        match self {
+            Self::Ensemble => Needs::Ensemble,
+            other => other.entry().map_or(Needs::Nothing, |entry| entry.needs),
+        }
+    }
+
+    fn built_in(self) -> Result<&'static Entry, PredictError> {
+        self.entry().ok_or_else(|| match self {
+            Self::Own(name) => PredictError::NotRegistered { predictor: name.to_string() },
+            _ => PredictError::NoEnsemble,
+        })
+    }
 }
 
 /// Makes the predictor of a name for a model.
@@ -176,7 +118,8 @@ pub fn predictor(
     settings.check_range()?;
     let reconstructor = model.restores().then(|| model.reconstructor());
     let (variational, segmentation) = (model.variational(), model.segmentation());
-    name.make(&Parts { name, reconstructor, variational, segmentation, kind: &model.kind(), settings })
+    let (entry, kind) = (name.built_in()?, &model.kind());
+    (entry.make)(&Parts { entry, reconstructor, variational, segmentation, kind, settings })
 }
 
 /// The predictor of a name for a variational model of your own.
@@ -191,8 +134,8 @@ pub fn predictor_over(
     settings.check_range()?;
     let reconstructor: Option<Arc<dyn Reconstructor>> = Some(model.clone());
     let variational = Some(model);
-    let kind = "variational model";
-    name.make(&Parts { name, reconstructor, variational, segmentation: None, kind, settings })
+    let (entry, kind) = (name.built_in()?, "variational model");
+    (entry.make)(&Parts { entry, reconstructor, variational, segmentation: None, kind, settings })
 }
 
 /// Returns an error for a name that occurs twice, since maps are identified by name.
@@ -200,53 +143,6 @@ pub(crate) fn check_unique(names: &[PredictorName]) -> Result<(), PredictError> 
     match names.iter().enumerate().find(|(place, name)| names[..*place].contains(name)) {
         Some((_, name)) => Err(PredictError::Repeated { predictor: name.to_string() }),
         None => Ok(()),
-    }
-}
-
-impl Parts<'_> {
-    fn model(&self) -> Result<Arc<dyn VariationalModel>, PredictError> {
-        self.variational.clone().ok_or_else(|| self.unsupported())
-    }
-
-    fn reconstructor(&self) -> Result<Arc<dyn Reconstructor>, PredictError> {
-        self.reconstructor.clone().ok_or_else(|| self.unsupported())
-    }
-
-    fn marks(&self) -> Result<Arc<dyn SegmentationModel>, PredictError> {
-        self.segmentation.clone().ok_or_else(|| self.unsupported())
-    }
-
-    fn unsupported(&self) -> PredictError {
-        let (needs, model) = (self.name.needs().text(), self.kind.to_owned());
-        PredictError::Unsupported { predictor: self.name.to_string(), needs, model }
-    }
-
-    fn pixel_error(&self, distance: Distance) -> Made {
-        Ok(Box::new(PixelError::new(self.reconstructor()?, distance).range(self.settings.inputs())))
-    }
-
-    fn gradient(&self, target: Target) -> Made {
-        Ok(Box::new(GradientPredictor::new(self.model()?, target, self.gradients())?))
-    }
-
-    fn combined(&self, combination: Combination) -> Made {
-        Ok(Box::new(Combined::new(self.model()?, combination, self.gradients())?))
-    }
-
-    fn gradients(&self) -> GradientConfig {
-        self.settings.gradient.clone().scaled(self.settings.width())
-    }
-
-    fn restoration(&self) -> Made {
-        let (config, width) = (self.settings.restoration.clone(), self.settings.width());
-        Ok(Box::new(Restoration::for_width(self.model()?, config, width)?))
-    }
-
-    fn projection(&self, map: ProjectionMap) -> Made {
-        let own = &self.settings.projection;
-        let range = own.range.or(self.settings.range);
-        let config = ProjectionConfig { map, range, ..own.clone() }.scaled(self.settings.width());
-        Ok(Box::new(Projection::new(self.model()?, config)?))
     }
 }
 

@@ -9,8 +9,27 @@ use serde::{Deserialize, Serialize};
 use crate::channels::mean_over_channels;
 use crate::error::PredictError;
 use crate::predictor::Predictor;
+use crate::predictors::entry::{Entry, Made, Needs, Parts};
 use crate::predictors::ssim::dissimilarity;
 use crate::shared::SharedPass;
+
+pub(crate) const INTENSITY: Entry = Entry::new("intensity", Needs::Nothing, |_| Ok(Box::new(PixelIntensity)));
+pub(crate) const PIXEL_L1: Entry =
+    Entry::new("pixel-l1", Needs::Reconstructor, |parts| pixel_error(parts, Distance::Absolute));
+pub(crate) const PIXEL_POSITIVE: Entry =
+    Entry::new("pixel-positive", Needs::Reconstructor, |parts| pixel_error(parts, Distance::Positive));
+pub(crate) const PIXEL_NEGATIVE: Entry =
+    Entry::new("pixel-negative", Needs::Reconstructor, |parts| pixel_error(parts, Distance::Negative));
+pub(crate) const PIXEL_L2: Entry =
+    Entry::new("pixel-l2", Needs::Reconstructor, |parts| pixel_error(parts, Distance::Squared));
+pub(crate) const PIXEL_SSIM: Entry =
+    Entry::new("pixel-ssim", Needs::Reconstructor, |parts| pixel_error(parts, Distance::Structural));
+pub(crate) const PIXEL_NLL: Entry =
+    Entry::new("pixel-nll", Needs::Variational, |parts| Ok(Box::new(PixelLikelihood::new(parts.model()?))));
+
+fn pixel_error(parts: &Parts<'_>, distance: Distance) -> Made {
+    Ok(Box::new(PixelError::new(parts.reconstructor()?, distance).range(parts.settings.inputs())))
+}
 
 /// How the distance of a pixel `x` from its reconstruction `y` is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -76,12 +95,13 @@ fn positive_part(difference: f32) -> f32 {
 impl Predictor for PixelError {
     fn name(&self) -> String {
         match self.distance {
-            Distance::Absolute => "pixel-l1",
-            Distance::Positive => "pixel-positive",
-            Distance::Negative => "pixel-negative",
-            Distance::Squared => "pixel-l2",
-            Distance::Structural => "pixel-ssim",
+            Distance::Absolute => PIXEL_L1,
+            Distance::Positive => PIXEL_POSITIVE,
+            Distance::Negative => PIXEL_NEGATIVE,
+            Distance::Squared => PIXEL_L2,
+            Distance::Structural => PIXEL_SSIM,
         }
+        .name
         .to_owned()
     }
 
@@ -114,7 +134,7 @@ impl PixelLikelihood {
 
 impl Predictor for PixelLikelihood {
     fn name(&self) -> String {
-        "pixel-nll".to_owned()
+        PIXEL_NLL.name.to_owned()
     }
 
     fn score(&self, images: ImageBatch<'_>) -> Result<Vec<f32>, PredictError> {
@@ -136,7 +156,7 @@ pub struct PixelIntensity;
 
 impl Predictor for PixelIntensity {
     fn name(&self) -> String {
-        "intensity".to_owned()
+        INTENSITY.name.to_owned()
     }
 
     fn score(&self, images: ImageBatch<'_>) -> Result<Vec<f32>, PredictError> {

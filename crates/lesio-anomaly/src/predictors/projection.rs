@@ -9,8 +9,23 @@ use lesio_vae::{RequestedGradients, VariationalModel};
 use crate::channels::mean_over_channels;
 use crate::error::PredictError;
 use crate::predictor::Predictor;
+use crate::predictors::entry::{Entry, Made, Needs, Parts};
 use crate::settings::projection::{ProjectionConfig, ProjectionMap, StepRule};
 use crate::shared::{SharedPass, gradients_of};
+
+pub(crate) const PROJECTION: Entry =
+    Entry::new("projection", Needs::ManyPasses, |parts| projection(parts, ProjectionMap::Moved));
+pub(crate) const PROJECTION_RECONSTRUCTION: Entry =
+    Entry::new("projection-reconstruction", Needs::ManyPasses, |parts| {
+        projection(parts, ProjectionMap::Reconstructed)
+    });
+
+fn projection(parts: &Parts<'_>, map: ProjectionMap) -> Made {
+    let own = &parts.settings.projection;
+    let range = own.range.or(parts.settings.range);
+    let config = ProjectionConfig { map, range, ..own.clone() }.scaled(parts.settings.width());
+    Ok(Box::new(Projection::new(parts.model()?, config)?))
+}
 
 /// The course of the projection of one image.
 #[derive(Clone, Debug, PartialEq)]
@@ -241,9 +256,10 @@ fn sign(value: f32) -> f32 {
 impl Predictor for Projection {
     fn name(&self) -> String {
         match self.config.map {
-            ProjectionMap::Moved => "projection",
-            ProjectionMap::Reconstructed => "projection-reconstruction",
+            ProjectionMap::Moved => PROJECTION,
+            ProjectionMap::Reconstructed => PROJECTION_RECONSTRUCTION,
         }
+        .name
         .to_owned()
     }
 

@@ -8,8 +8,14 @@ use lesio_vae::{ModelError, RequestedGradients, VariationalModel};
 use crate::channels::mean_over_channels;
 use crate::error::PredictError;
 use crate::predictor::Predictor;
+use crate::predictors::entry::{Entry, Needs};
 use crate::settings::restoration::RestorationConfig;
 use crate::shared::{SharedPass, gradients_of};
+
+pub(crate) const RESTORATION: Entry = Entry::new("restoration", Needs::ManyPasses, |parts| {
+    let (config, width) = (parts.settings.restoration.clone(), parts.settings.width());
+    Ok(Box::new(Restoration::for_width(parts.model()?, config, width)?))
+});
 
 /// Scores by `|x - X|` of the restored image `X`; channels are averaged.
 #[derive(Debug)]
@@ -106,7 +112,7 @@ fn total_variation_gradient(planes: &[f32], e: f32, height: usize, width: usize)
 
 impl Predictor for Restoration {
     fn name(&self) -> String {
-        "restoration".to_owned()
+        RESTORATION.name.to_owned()
     }
 
     fn score(&self, images: ImageBatch<'_>) -> Result<Vec<f32>, PredictError> {

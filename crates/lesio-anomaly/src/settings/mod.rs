@@ -53,6 +53,11 @@ impl PredictorSettings {
         high - low
     }
 
+    /// The settings of gradients, for this range.
+    pub(crate) fn gradients(&self) -> GradientConfig {
+        self.gradient.clone().scaled(self.width())
+    }
+
     /// Checks every setting.
     ///
     /// # Errors
