@@ -68,6 +68,27 @@ fn pixel_errors() {
     assert_close("pixel-nll", &score(PredictorName::PixelNll, &settings(), &images), &nll, 1e-5);
 }
 
+/// `1 - GMS`. Images of 6 x 7 pixels have one scale: the next one is smaller than 4.
+#[test]
+fn gradient_magnitude_similarity() {
+    let (model, images) = (Linear::new(), small_images(3));
+    let near = |at: usize, by: usize, length: usize| (at + by).saturating_sub(1).min(length - 1);
+    let square = |plane: &[f64], p: usize| -> f64 {
+        let at = |down, across| plane[near(p / WIDTH, down, HEIGHT) * WIDTH + near(p % WIDTH, across, WIDTH)];
+        let gx: f64 = (0..3).map(|k| at(k, 2) - at(k, 0)).sum();
+        let gy: f64 = (0..3).map(|k| at(2, k) - at(0, k)).sum();
+        (gx * gx + gy * gy) / 9.0
+    };
+    let expected = expected(&images, |x| {
+        let (x, y): (Vec<f64>, _) = (x.iter().map(|&x| f64::from(x)).collect(), model.expected(x));
+        let planes = x.chunks(PIXELS).zip(y.chunks(PIXELS));
+        let of = |(x, y)| (0..PIXELS).map(move |p| (square(x, p), square(y, p)));
+        let distance = |(a, b): (f64, f64)| 1.0 - (2.0 * (a * b).sqrt() + 0.0026) / (a + b + 0.0026);
+        over_channels(&planes.flat_map(of).map(distance).collect::<Vec<_>>())
+    });
+    assert_close("pixel-gms", &score(PredictorName::PixelGms, &settings(), &images), &expected, 1e-5);
+}
+
 #[test]
 fn gradients_of_the_bound_and_its_terms() {
     let (model, images) = (Linear::new(), small_images(3));
@@ -420,9 +441,12 @@ fn inputs_of_another_range_give_the_same_maps() {
     }
     let factors = [
         (PredictorName::PixelL1, 2.0),
+        (PredictorName::PixelPositive, 2.0),
+        (PredictorName::PixelNegative, 2.0),
         (PredictorName::PixelL2, 4.0),
         (PredictorName::PixelNll, 1.0),
         (PredictorName::PixelSsim, 1.0),
+        (PredictorName::PixelGms, 1.0),
         (PredictorName::GradKl, 0.5),
         (PredictorName::GradRec, 0.5),
         (PredictorName::GradElbo, 0.5),
@@ -432,6 +456,13 @@ fn inputs_of_another_range_give_the_same_maps() {
         (PredictorName::ProjectionReconstruction, 2.0),
         (PredictorName::Restoration, 2.0),
     ];
+    for name in PredictorName::ALL {
+        let has_no_variational_model = matches!(name, PredictorName::Intensity | PredictorName::AnomalyLogit);
+        assert!(
+            has_no_variational_model || factors.iter().any(|(own, _)| *own == name),
+            "{name} is not tested"
+        );
+    }
     for (name, factor) in factors {
         let expected: Vec<f64> =
             score(name, &unit, &images).iter().map(|&value| factor * f64::from(value)).collect();

@@ -62,6 +62,7 @@ predictors! {
         PixelNll = PIXEL_NLL, "`-log p(x | z)`.";
         PixelSsim = PIXEL_SSIM, "`1 - SSIM`.";
     }
+    mod pixel_gms { PixelGms = PIXEL_GMS, "One minus the gradient magnitude similarity, on several scales."; }
     mod marks { AnomalyLogit = ANOMALY_LOGIT, "The logit of a model that segments anomalies."; }
     mod gradient {
         GradKl = GRAD_KL, "Gradient of the divergence.";

@@ -157,11 +157,20 @@ impl VariationalModel for Broken {
 fn results_that_are_not_finite_are_errors_of_every_predictor() {
     use PredictorName as P;
     let cases: [(Part, &[PredictorName]); 4] = [
-        (Part::Mean, &[P::PixelL1, P::PixelPositive, P::PixelNegative, P::PixelL2, P::PixelSsim]),
+        (
+            Part::Mean,
+            &[P::PixelL1, P::PixelPositive, P::PixelNegative, P::PixelL2, P::PixelSsim, P::PixelGms],
+        ),
         (Part::Loss, &[P::PixelNll, P::CombiProduct, P::CombiSum]),
         (Part::ByDivergence, &[P::GradKl, P::GradElbo, P::CombiProduct, P::CombiSum]),
         (Part::ByReconstruction, &[P::GradRec, P::GradElbo]),
     ];
+    // Those that no model changes, and those that are asked below.
+    let others = [P::Intensity, P::AnomalyLogit, P::Projection, P::ProjectionReconstruction, P::Restoration];
+    for name in P::ALL {
+        let is_asked = cases.iter().any(|(_, names)| names.contains(&name));
+        assert!(is_asked || others.contains(&name), "{name} is not tested");
+    }
     let positive = PostProcessing::default().negative(NegativeValues::Zero);
     let seen = scan(&volume(30));
     let refused = |localizer: &Localizer, name: PredictorName, what: &dyn std::fmt::Debug| {
