@@ -7,11 +7,11 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
-use lesio::anomaly::Localizer;
+use lesio::anomaly::{Localizer, NormalScores};
 use lesio::io::dataset::Case;
 use lesio::study::{
-    BadCases, ReadCases, combine_localizers, notice_other_channel, prepare_folder, readable_cases,
-    require_apart,
+    BadCases, ReadCases, combine_localizers, held_out_cases, notice_other_channel, prepare_folder,
+    readable_cases, require_apart,
 };
 use lesio_examples::models::{load_models, model_files, new_model_path, write_ensemble};
 use lesio_examples::{DataArgs, DeviceArgs, Outcome, Watch, left_out, parse, run, stamp};
@@ -34,6 +34,10 @@ struct Args {
     /// Split that calibrates and chooses, as in splits.csv; it must contain neither training nor test cases
     #[arg(long, default_value = "val")]
     validation: String,
+    /// Split on which the models were trained without --validation: the patients that `train` held out of it, every tenth,
+    /// calibrate and choose
+    #[arg(long, value_name = "SPLIT", conflicts_with = "validation")]
+    held_out_of: Option<String>,
     /// Split whose lesions also choose, but do not calibrate. It may be the one that the models were trained on, if --mask
     /// was given there: training left out slices with lesions
     #[arg(long, value_name = "SPLIT")]
@@ -68,15 +72,22 @@ fn program() -> Outcome {
     let models = models.filter(|((_, localizer), file)| is_kept(localizer, file));
     let models: Vec<(String, Localizer)> = models.map(|(model, _)| model).collect();
     let data = args.data.open()?;
-    let cases = args.data.select(&data, &args.validation)?;
+    let split = args.held_out_of.as_ref().unwrap_or(&args.validation);
+    let cases = args.data.select(&data, split).map_err(|error| match args.held_out_of {
+        Some(_) => error,
+        None => format!("{error}; models trained without --validation need --held-out-of SPLIT").into(),
+    })?;
     let options = args.data.read_options();
     let further = args.lesions_of.as_ref().map(|split| args.data.select(&data, split)).transpose()?;
     let further = further.as_ref().map_or(&[][..], |further| further.cases());
-    let [own, others] = [cases.cases(), further].map(|part| part.iter().map(Case::patient));
-    require_apart(("validation", own), ("further", others))?;
     let bad = if args.strict { BadCases::Stop } else { BadCases::LeaveOut };
     let mut watch = Watch::default();
-    let (cases, mut failed) = readable_cases(cases.cases(), &args.validation, &options, bad, &mut watch)?;
+    let (mut cases, mut failed) = readable_cases(cases.cases(), split, &options, bad, &mut watch)?;
+    if args.held_out_of.is_some() {
+        cases = held_out_cases(cases);
+    }
+    let [own, others] = [&cases, further].map(|part| part.iter().map(Case::patient));
+    require_apart(("validation", own), ("further", others))?;
     let mut others = Vec::new();
     if let Some(split) = &args.lesions_of {
         let (readable, unread) = readable_cases(further, split, &options, bad, &mut watch)?;
@@ -87,10 +98,28 @@ fn program() -> Outcome {
         notice_other_channel(model.channel_names(), &cases, &options, &mut watch);
     }
     let (subjects, further) = (ReadCases::new(&cases, &options), ReadCases::new(&others, &options));
+    let calibrated: Vec<_> =
+        models.iter().map(|(label, model)| (label.clone(), calibrated_on(model))).collect();
     let combined = combine_localizers(models, &subjects, Some(&further), &mut watch)?;
+    if let Some(split) = &args.held_out_of {
+        let found = calibrated_on(&combined.localizer);
+        if let Some((label, expected)) = calibrated.iter().find(|(_, expected)| *expected != found) {
+            return Err(format!(
+                "--held-out-of {split}: {found} normal cases are held out of it, but {label} was calibrated on \
+                 {expected}: give the split and the options of its training, which must have been without --validation"
+            )
+            .into());
+        }
+    }
     prepare_folder(&args.out)?;
     write_ensemble(&combined, &args.out, || stamp("combine", started))?;
     left_out(&failed)
+}
+
+/// The number of normal cases on which a model was calibrated.
+fn calibrated_on(model: &Localizer) -> usize {
+    let known = model.calibration();
+    known.predictors().next().and_then(|name| known.get(name)).map_or(0, NormalScores::subjects)
 }
 
 /// Whether a model file is in a folder such as `member-1` beside another one.

@@ -11,7 +11,7 @@ use lesio::study::{InspectConfig, explain, inspect};
 use lesio_examples::choices::affine_sources;
 use lesio_examples::output::json_line;
 use lesio_examples::reading::gibibytes;
-use lesio_examples::{parse, run};
+use lesio_examples::{model_path, parse, run};
 use serde_json::json;
 
 /// Describe a file: header, geometry, values, and the first problem, if there is one.
@@ -21,7 +21,7 @@ use serde_json::json;
 #[derive(Debug, Parser)]
 #[command(args_override_self = true)]
 struct Args {
-    /// The file
+    /// The file; of a model also its folder
     file: PathBuf,
     /// Print one JSON object instead of text
     #[arg(long)]
@@ -39,7 +39,9 @@ fn main() -> ExitCode {
     let args = parse::<Args>();
     let config = InspectConfig::default().affine(args.affine);
     let config = config.max_bytes(args.max_memory).limit_name("--max-memory");
-    let (text, code) = match (inspect(&args.file, &config), args.json) {
+    let model = model_path(&args.file);
+    let file = if model.is_file() { &model } else { &args.file };
+    let (text, code) = match (inspect(file, &config), args.json) {
         (Ok(found), false) => (found.to_text(), ExitCode::SUCCESS),
         (Ok(found), true) => (json_line(&found.to_json()), ExitCode::SUCCESS),
         (Err(error), false) => {

@@ -287,6 +287,8 @@ fn models_are_loaded_as_programs_load_them() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
     untrained_heads(&path);
+    // A model is also named by its folder, as in other programs.
+    assert_eq!(inspect(folder.path()), inspect(&path));
     let (parameters, document): (_, Value) =
         model_file::load(&path, "a localizer", with(&path, &[])["version"].as_u64().unwrap() as u32, 1 << 30)
             .unwrap();

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use lesio_io::dataset::Case;
+
 use crate::subject::Subject;
 
 /// One patient in this many is held out.
@@ -35,19 +37,30 @@ pub struct HeldOut {
 /// ```
 #[must_use]
 pub fn hold_out(subjects: Vec<Subject>) -> HeldOut {
+    let [training, validation] = parts(subjects, |subject| &subject.patient);
+    HeldOut { training, validation }
+}
+
+/// The cases that [`hold_out`] holds out of the subjects of these cases: those that calibrated a localizer that was
+/// trained on them without validation data.
+#[must_use]
+pub fn held_out_cases(cases: Vec<Case>) -> Vec<Case> {
+    let [_, validation] = parts(cases, |case| case.patient());
+    validation
+}
+
+/// Those that stay and those that are held out.
+fn parts<T>(all: Vec<T>, patient: impl Fn(&T) -> &str) -> [Vec<T>; 2] {
     let mut order = BTreeMap::new();
-    for subject in &subjects {
+    for one in &all {
         let next = order.len();
-        order.entry(subject.patient.clone()).or_insert(next);
+        order.entry(patient(one).to_owned()).or_insert(next);
     }
     // Written with `clamp`: rustc 1.95 drops the comparison of `if n < 10 { n.max(2) } else { 10 }` when it optimizes.
     let every = order.len().clamp(2, HOLD_OUT_EVERY);
-    let mut parts = HeldOut::default();
-    for subject in subjects {
-        let place = order.get(&subject.patient).copied().unwrap_or_default();
-        if place % every == every - 1 { parts.validation.push(subject) } else { parts.training.push(subject) }
-    }
-    parts
+    let is_held_out = |one: &T| order.get(patient(one)).is_some_and(|place| place % every == every - 1);
+    let (validation, training) = all.into_iter().partition(is_held_out);
+    [training, validation]
 }
 
 #[cfg(test)]
