@@ -1,6 +1,7 @@
 //! A table of cases: a comma-separated file with one row for each case.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 use csv::StringRecord;
@@ -44,13 +45,18 @@ struct Known {
     names: BTreeMap<String, u64>,
     splits: BTreeMap<String, (u64, String)>,
     images: BTreeMap<PathBuf, (u64, String)>,
+    /// Where the folders of images really are.
+    folders: BTreeMap<PathBuf, PathBuf>,
 }
 
 impl Known {
     /// A patient belongs to one split, and an image to one patient: otherwise a model is tested on what it knows, or
     /// confidence intervals count a patient twice. An image is not its own mask.
     fn meet(&mut self, line: u64, case: &Case) -> Result<(), String> {
-        if let Some(mask) = case.mask.path().filter(|mask| case.images.iter().any(|image| image == mask)) {
+        let images: Vec<PathBuf> = case.images.iter().map(|image| self.place(image)).collect();
+        if let Some(mask) = case.mask.path()
+            && images.contains(&self.place(mask))
+        {
             return Err(format!("the mask {} is an image of the case itself", mask.display()));
         }
         let patient = case.patient.clone();
@@ -62,8 +68,8 @@ impl Known {
                 ));
             }
         }
-        for image in &case.images {
-            let (earlier, first) = self.images.entry(image.clone()).or_insert((line, patient.clone()));
+        for (image, place) in case.images.iter().zip(images) {
+            let (earlier, first) = self.images.entry(place).or_insert((line, patient.clone()));
             if *first != patient {
                 let image = image.display();
                 return Err(format!(
@@ -72,6 +78,17 @@ impl Known {
             }
         }
         Ok(())
+    }
+
+    /// The file of a path, however the path leads to its folder: by links and by `..`. A link to a file is a file.
+    fn place(&mut self, path: &Path) -> PathBuf {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let Some(name) = path.file_name() else { return path.to_owned() };
+        if let Some(known) = self.folders.get(folder) {
+            return known.join(name);
+        }
+        let found = fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
+        self.folders.entry(folder.to_owned()).or_insert(found).join(name)
     }
 }
 
@@ -277,6 +294,29 @@ mod tests {
             }
         }
         assert_eq!(open("image\n").unwrap_err().kind().name(), "Empty");
+    }
+
+    #[test]
+    fn an_image_is_one_image_whatever_leads_to_it() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join("a/b")).unwrap();
+        let read = |text: &str| {
+            let table = folder.path().join("cases.csv");
+            fs::write(&table, text).unwrap();
+            list(&table).map(drop)
+        };
+        let error = read("image,case\na/x.nii,p1\na/b/../x.nii,p2\n").unwrap_err().to_string();
+        assert!(error.contains("is an image of patient p2, in line 2 it is one of p1"), "{error}");
+        let error = read("image,mask\na/x.nii,a/b/../x.nii\n").unwrap_err().to_string();
+        assert!(error.contains("is an image of the case itself"), "{error}");
+        // Without the folder, `..` means nothing.
+        read("image,case\na/x.nii,p1\na/none/../x.nii,p2\n").unwrap();
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::symlink(folder.path().join("a"), folder.path().join("link")).unwrap();
+            let error = read("image,case\na/x.nii,p1\nlink/x.nii,p2\n").unwrap_err().to_string();
+            assert!(error.contains("is an image of patient p2"), "{error}");
+        }
     }
 
     #[test]
