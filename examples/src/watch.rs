@@ -99,6 +99,9 @@ impl Observer for Watch {
             Notice::CaseDone { case, folder } => {
                 self.line(&format!("{}: results in {}", one_line(case), one_line(&folder.to_string_lossy())));
             }
+            Notice::CasesKept { kept, cases } => {
+                self.line(&format!("{kept} of {cases} cases are kept from an earlier run"));
+            }
             Notice::CaseFailed { case, error } => {
                 self.line(&format!("{}: {}", one_line(case), self.explain(*error)));
             }

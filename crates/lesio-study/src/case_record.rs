@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::checksum::file_checksum;
 use crate::folder::FolderError;
+use crate::observer::{Notice, Observer};
 use crate::workflow_error::WorkflowError;
 
 /// The file name of a record in the folder of its case.
@@ -24,6 +25,32 @@ struct Record<T> {
 }
 
 const SCHEMA: u32 = 1;
+
+/// The results of a case.
+pub(crate) enum CaseResult<T> {
+    /// Of an earlier run.
+    Kept(T),
+    /// Of this run.
+    New(T),
+}
+
+impl<T> CaseResult<T> {
+    pub(crate) fn is_kept(&self) -> bool {
+        matches!(self, Self::Kept(_))
+    }
+
+    pub(crate) fn into_inner(self) -> T {
+        let (Self::Kept(result) | Self::New(result)) = self;
+        result
+    }
+}
+
+/// Tells an observer how many cases of a run have results of an earlier run, if any has.
+pub(crate) fn notice_kept(kept: usize, cases: usize, observer: &mut dyn Observer) {
+    if kept > 0 {
+        observer.notice(&Notice::CasesKept { kept, cases });
+    }
+}
 
 /// A text that changes with all inputs of the results of a case: the version of this crate, `what` (models and options), and
 /// the bytes of the files.

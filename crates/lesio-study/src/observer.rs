@@ -150,12 +150,19 @@ pub enum Notice<'a> {
         /// The predictor and the reason, in words.
         choice: &'a str,
     },
-    /// The results of a case are written.
+    /// The results of a case are written. It is not sent for results of an earlier run that are kept.
     CaseDone {
         /// The case.
         case: &'a str,
         /// The folder of its results.
         folder: &'a Path,
+    },
+    /// Results of an earlier run were kept ([`FinishedCases::Keep`](crate::FinishedCases::Keep)).
+    CasesKept {
+        /// The number of cases with such results, at least 1.
+        kept: usize,
+        /// The number of all cases of this run.
+        cases: usize,
     },
     /// A case has no results.
     CaseFailed {

@@ -13,9 +13,9 @@ use lesio_io::atomic::Existing;
 use lesio_io::dataset::{Dataset, Layout};
 use lesio_io::write_png;
 use lesio_study::{
-    CaseFolders, FinishedCases, LocalizationReport, LocalizeConfig, LocalizedCase, Observer, OutputLayout,
-    ReportPages, Shard, Subject, Verdict, WorkflowError, WrittenMaps, calibrate, localize_folder,
-    merge_shards,
+    CaseFolders, FinishedCases, LocalizationReport, LocalizeConfig, LocalizedCase, Notice, Observer,
+    OutputLayout, ReportPages, Shard, Subject, Verdict, WorkflowError, WrittenMaps, calibrate,
+    localize_folder, merge_shards,
 };
 use lesio_vae::{Vae, VaeConfig};
 use ndarray::Array3;
@@ -31,6 +31,23 @@ fn tile(seed: u32, square: bool) -> Image<u8> {
         pixels.slice_mut(ndarray::s![.., 8..14, 9..15]).fill(250);
     }
     Image::new(pixels)
+}
+
+/// The cases that a run finished, and how many of all it kept.
+#[derive(Default)]
+struct Heard {
+    done: Vec<String>,
+    kept: Option<[usize; 2]>,
+}
+
+impl Observer for Heard {
+    fn notice(&mut self, notice: &Notice<'_>) {
+        match notice {
+            Notice::CaseDone { case, .. } => self.done.push((*case).to_owned()),
+            Notice::CasesKept { kept, cases } => self.kept = Some([*kept, *cases]),
+            _ => {}
+        }
+    }
 }
 
 /// A localizer that was calibrated on 19 tiles, of which one is a little brighter than all that are tested: no normal tile is a
@@ -164,7 +181,11 @@ fn a_run_goes_on_where_it_was() {
     fs::write(out.join("tile7/intensity.tiff"), &bytes[..bytes.len() / 2]).unwrap();
     write_png(folder.path().join("data/tile5.png"), &tile(105, true), Existing::Replace).unwrap();
     let again = config(&out).existing(Existing::Replace).finished(FinishedCases::Keep);
-    let report = localize_folder(&localizer, &data, &again, &mut ()).unwrap();
+    let mut heard = Heard::default();
+    let report = localize_folder(&localizer, &data, &again, &mut heard).unwrap();
+    heard.done.sort();
+    assert_eq!(heard.done, [3, 4, 5, 7].map(|number| format!("tile{number}.png")));
+    assert_eq!((heard.kept, report.failed.len()), (Some([4, 9]), 1));
     let is_kept = |number: usize| overlay(number).metadata().unwrap().modified().unwrap() == long_ago;
     assert!(is_kept(0), "a finished case is not mapped again");
     assert!(!is_kept(3) && !is_kept(4), "an unfinished one is");

@@ -13,7 +13,8 @@ use lesio_metrics::BootstrapConfig;
 use lesio_phantom::{BrainConfig, BrainPhantom, Contrast};
 use lesio_study::{
     BadCases, CohortMeasurements, EvaluateConfig, FinishedCases, LesionGroups, ModelChoices, NOMINAL_RATE,
-    Shard, Subject, ThresholdOrigin, WorkflowError, calibrate, evaluate, measure_cases, merge_shards,
+    Notice, Observer, Shard, Subject, ThresholdOrigin, WorkflowError, calibrate, evaluate, measure_cases,
+    merge_shards,
 };
 use lesio_vae::{Latent, Vae, VaeConfig};
 use ndarray::Array3;
@@ -86,6 +87,18 @@ fn config() -> EvaluateConfig {
     EvaluateConfig::new(BootstrapConfig::new(1).replicates(5)).predictors(Some(vec![L1, NEGATIVE]))
 }
 
+/// How many of all cases a run kept.
+#[derive(Default)]
+struct Heard(Option<[usize; 2]>);
+
+impl Observer for Heard {
+    fn notice(&mut self, notice: &Notice<'_>) {
+        if let Notice::CasesKept { kept, cases } = notice {
+            self.0 = Some([*kept, *cases]);
+        }
+    }
+}
+
 fn measured(
     localizer: &Localizer,
     test: &[Case],
@@ -145,8 +158,10 @@ fn a_case_that_cannot_be_scored_is_stated_and_stops_a_strict_run() {
     let localizer = localizer(1, &[L1]);
     let own = config().records(folder.path().join("scores")).finished(FinishedCases::Keep);
     // Measured, and taken from the records.
-    for _ in 0..2 {
-        let found = measured(&localizer, &test, &own).unwrap();
+    for kept in [None, Some([2, 2])] {
+        let (models, mut heard) = ([("vae".to_owned(), localizer.clone())], Heard::default());
+        let found = measure_cases(models, &test, &[], &own, &mut heard).unwrap();
+        assert_eq!(heard.0, kept);
         let left_out = found.failed();
         assert_eq!(left_out.iter().map(|case| case.id.as_str()).collect::<Vec<_>>(), ["t1"]);
         assert!(left_out[0].error.contains("\"t1\" could not be scored"), "{}", left_out[0].error);

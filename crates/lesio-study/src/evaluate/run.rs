@@ -16,6 +16,7 @@ use super::results::EvaluationResults;
 use super::work::{Found, Work};
 use crate::apart::require_apart;
 use crate::calibrating::calibrate;
+use crate::case_record::notice_kept;
 use crate::channel_name::notice_other_channel;
 use crate::error::StudyError;
 use crate::folder::{case_folders, prepare_folder};
@@ -116,7 +117,7 @@ pub fn measure_cases(
     measured.seconds = first_seconds(&measuring, &cases)?;
     let key = format!("{}; {options:08x}", measured.fingerprint);
     let work = Work { measuring, folder, key, is_only: test.len() == 1 };
-    let (mut done, mut failed) = (BTreeMap::new(), BTreeMap::new());
+    let (mut done, mut failed, mut kept) = (BTreeMap::new(), BTreeMap::new(), 0);
     observer.begin(&Step::Scoring, cases.len());
     in_parallel(
         config.workers,
@@ -124,6 +125,10 @@ pub fn measure_cases(
         |(case, file)| work.measure_once(case, file),
         |place, found| {
             match found? {
+                Found::Kept(case) => {
+                    kept += 1;
+                    done.insert(place, case);
+                }
                 Found::Measured { case, unscored } => {
                     if let Some(error) = &unscored {
                         observer.notice(&Notice::CaseLeftOut { error });
@@ -140,6 +145,7 @@ pub fn measure_cases(
         },
     )?;
     observer.end();
+    notice_kept(kept, cases.len(), observer);
     measured.cases = done.into_values().collect();
     // All shards check the validation cases; the first lists them for all.
     let lists = config.shard.is_none_or(|shard| shard.index() == 1);

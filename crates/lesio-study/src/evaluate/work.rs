@@ -30,7 +30,9 @@ pub(super) struct Work<'a> {
 
 /// The outcome of a case.
 pub(super) enum Found {
-    /// Its record exists.
+    /// An earlier run wrote its record, and that is kept.
+    Kept(MeasuredCase),
+    /// Its record is written.
     Measured {
         /// The case with its record.
         case: MeasuredCase,
@@ -74,7 +76,7 @@ impl Work<'_> {
             measured.unscored = record.why_left_out(case.id()).map(unscored);
             // A case that an earlier run left out stops this one if it is to stop at such cases.
             if config.bad_cases != BadCases::Stop || measured.unscored.is_none() {
-                return Ok(Found::Measured { case: measured, unscored: None });
+                return Ok(Found::Kept(measured));
             }
         }
         let subject = match self.measuring.read(case) {

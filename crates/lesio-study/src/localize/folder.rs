@@ -14,7 +14,7 @@ use super::derivative;
 use super::files::CaseFiles;
 use super::report::{FailedCase, LocalizationReport};
 use super::work::Work;
-use crate::case_record::{forget, is_full};
+use crate::case_record::{CaseResult, forget, is_full, notice_kept};
 use crate::channel_name::notice_other_channel;
 use crate::folder::{PAGE, check_folder, remove_earlier};
 use crate::observer::{Notice, Observer, Step};
@@ -136,7 +136,7 @@ impl Work<'_> {
     ) -> Result<(LocalizedCases, Vec<FailedCase>), WorkflowError> {
         observer.begin(&Step::Localizing, cases.len());
         let (mut done, mut places) = (LocalizedCases::within(&self.config.folder), Vec::new());
-        let mut failed = BTreeMap::new();
+        let (mut failed, mut kept) = (BTreeMap::new(), 0);
         in_parallel(
             self.config.workers,
             cases,
@@ -145,8 +145,13 @@ impl Work<'_> {
                 let (case, files) = cases[place];
                 match result {
                     Ok(result) => {
-                        observer.notice(&Notice::CaseDone { case: case.id(), folder: files.folder() });
-                        done.push(&result).map_err(WorkflowError::Results)?;
+                        match result.is_kept() {
+                            true => kept += 1,
+                            false => {
+                                observer.notice(&Notice::CaseDone { case: case.id(), folder: files.folder() })
+                            }
+                        }
+                        done.push(&result.into_inner()).map_err(WorkflowError::Results)?;
                         places.push(place);
                     }
                     // On a full disk, the next cases would fail as well, after all the work on them.
@@ -158,13 +163,18 @@ impl Work<'_> {
             },
         )?;
         observer.end();
+        notice_kept(kept, cases.len(), observer);
         Ok((done.in_order_of(places), failed.into_values().collect()))
     }
 
     /// Maps a case, unless an earlier run finished it and that is to be kept.
-    fn localize_once(&self, case: &Case, files: &CaseFiles) -> Result<LocalizedCase, WorkflowError> {
+    fn localize_once(
+        &self,
+        case: &Case,
+        files: &CaseFiles,
+    ) -> Result<CaseResult<LocalizedCase>, WorkflowError> {
         // What cannot be read has no key; mapping it tells why.
-        let Ok(key) = self.key(case, files) else { return self.localize(case, files) };
+        let Ok(key) = self.key(case, files) else { return self.localize(case, files).map(CaseResult::New) };
         if self.config.finished == FinishedCases::Keep
             && let Some(finished) = self.finished(files, &key)
         {
@@ -173,10 +183,10 @@ impl Work<'_> {
             let kept = LocalizedCase { input, patient, further: case.further().to_vec(), ..finished };
             // They state where the images lie, and the record does not list them.
             self.describe_in_bids(&kept)?;
-            return Ok(kept);
+            return Ok(CaseResult::Kept(kept));
         }
         let localized = self.localize(case, files)?;
-        self.record(files, key, localized)
+        self.record(files, key, localized).map(CaseResult::New)
     }
 
     /// Returns an error if an earlier run left results of a case that must not be replaced. It is checked before the

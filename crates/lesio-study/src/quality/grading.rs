@@ -14,7 +14,7 @@ use lesio_settings::{require, setters};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::case_record::{RECORD, finished, forget, is_full, key_of, record};
+use crate::case_record::{CaseResult, RECORD, finished, forget, is_full, key_of, notice_kept, record};
 use crate::channel_name::notice_other_channel;
 use crate::checksum::file_checksum;
 use crate::folder::{case_folders, check_folder, prepare_folder, remove_earlier};
@@ -159,7 +159,7 @@ pub fn grade_folder(
     if config.existing == Existing::Replace {
         remove_earlier(&config.folder, last)?;
     }
-    let (mut done, mut failed) = (BTreeMap::new(), BTreeMap::new());
+    let (mut done, mut failed, mut kept) = (BTreeMap::new(), BTreeMap::new(), 0);
     observer.begin(&Step::Grading, cases.len());
     in_parallel(
         config.workers,
@@ -168,9 +168,13 @@ pub fn grade_folder(
         |place, result| {
             let (case, folder) = cases[place];
             match result {
-                Ok(graded) => {
+                Ok(result) => {
+                    match result.is_kept() {
+                        true => kept += 1,
+                        false => observer.notice(&Notice::CaseDone { case: case.id(), folder }),
+                    }
+                    let graded = result.into_inner();
                     graded.warn_of_unlike_slices();
-                    observer.notice(&Notice::CaseDone { case: case.id(), folder });
                     done.insert(place, graded);
                 }
                 Err(error) if is_full(&error) => return Err(error),
@@ -184,6 +188,7 @@ pub fn grade_folder(
         },
     )?;
     observer.end();
+    notice_kept(kept, cases.len(), observer);
     Ok(GradingReport {
         of: Grading::Grading,
         shard: config.shard.map(|shard| ShardRecord::new(shard, all, &places, options)),
@@ -239,7 +244,7 @@ struct Finished {
 
 impl Work<'_> {
     /// Grades a case, unless finished cases are kept and an earlier run has graded it.
-    fn grade_once(&self, case: &Case, folder: &Path) -> Result<GradedCase, WorkflowError> {
+    fn grade_once(&self, case: &Case, folder: &Path) -> Result<CaseResult<GradedCase>, WorkflowError> {
         let without = |part| move || WorkflowError::Without { whole: "case", part };
         let image = case.inputs().into_iter().next().ok_or_else(without("an image"))?;
         let segmentation = case.mask().path().ok_or_else(without("a segmentation"))?;
@@ -255,7 +260,7 @@ impl Work<'_> {
             let (id, patient, further) =
                 (case.id().to_owned(), case.patient().to_owned(), case.further().to_vec());
             let segmentation = segmentation.to_owned();
-            return Ok(GradedCase { id, patient, further, image, segmentation, ..graded });
+            return Ok(CaseResult::Kept(GradedCase { id, patient, further, image, segmentation, ..graded }));
         }
         // Before the record is removed, which vouches for results that must not be replaced, and before any work.
         let results = GradedFile::file_names(self.model, case.is_volume());
@@ -268,10 +273,10 @@ impl Work<'_> {
         // A file that cannot be read again is not worth an error after all the work: the case is then not finished.
         let files = checksums(folder, names.iter().map(String::as_str)).ok();
         let case = GradedCase::new(case, graded.assessment, image, segmentation.to_owned());
-        let (Some(key), Some(files)) = (key, files) else { return Ok(case) };
+        let (Some(key), Some(files)) = (key, files) else { return Ok(CaseResult::New(case)) };
         let finished = Finished { case, files };
         record(&folder.join(RECORD), key, &finished)?;
-        Ok(finished.case)
+        Ok(CaseResult::New(finished.case))
     }
 
     /// The grades of a case that an earlier run finished with the same key, if all its files are as it wrote them: a
