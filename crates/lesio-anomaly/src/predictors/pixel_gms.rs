@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use lesio_nn::ImageBatch;
 use lesio_vae::{Reconstructor, RequestedGradients};
-use rayon::prelude::*;
 
-use crate::channels::mean_over_channels;
+use crate::channels::{compare_planes, mean_over_channels};
 use crate::error::PredictError;
 use crate::predictor::Predictor;
 use crate::predictors::entry::{Entry, Needs};
@@ -72,15 +71,7 @@ impl Predictor for PixelGms {
 /// It is computed in f64: in f32 the gradients of a bright, nearly flat region would be lost in rounding, and squares
 /// of large values would not be finite.
 fn dissimilarity([x, y]: [&[f32]; 2], range: [f32; 2], height: usize, width: usize) -> Vec<f32> {
-    let mut out = vec![0.0; x.len()];
-    let pixels = height * width;
-    if pixels == 0 {
-        return out;
-    }
-    out.par_chunks_exact_mut(pixels)
-        .zip(x.par_chunks_exact(pixels).zip(y.par_chunks_exact(pixels)))
-        .for_each(|(out, (x, y))| score_plane(out, [x, y], range, height, width));
-    out
+    compare_planes([x, y], height * width, |out, pair| score_plane(out, pair, range, height, width))
 }
 
 fn score_plane(out: &mut [f32], [x, y]: [&[f32]; 2], range: [f32; 2], height: usize, width: usize) {

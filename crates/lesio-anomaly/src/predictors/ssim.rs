@@ -1,6 +1,6 @@
 //! Structural similarity.
 
-use rayon::prelude::*;
+use crate::channels::compare_planes;
 
 /// Radius and standard deviation of the Gaussian window, and the constants for values of [0, 1]: those of Wang et al. 2004,
 /// "Image quality assessment".
@@ -14,15 +14,7 @@ const C2: f64 = 0.03 * 0.03;
 ///
 /// Moments are taken in f64: in f32 the variance of a bright, flat region would be lost in rounding.
 pub(crate) fn dissimilarity([x, y]: [&[f32]; 2], range: [f32; 2], height: usize, width: usize) -> Vec<f32> {
-    let mut out = vec![0.0; x.len()];
-    let pixels = height * width;
-    if pixels == 0 {
-        return out;
-    }
-    out.par_chunks_exact_mut(pixels)
-        .zip(x.par_chunks_exact(pixels).zip(y.par_chunks_exact(pixels)))
-        .for_each(|(out, (x, y))| plane(out, [x, y], range, height, width));
-    out
+    compare_planes([x, y], height * width, |out, pair| plane(out, pair, range, height, width))
 }
 
 fn plane(out: &mut [f32], [x, y]: [&[f32]; 2], range: [f32; 2], height: usize, width: usize) {
