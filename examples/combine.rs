@@ -2,26 +2,28 @@
 //!
 //! `cargo run --release --example combine -- --model vae,segmenter --data DIR --image flair.nii.gz --mask mask.nii.gz`
 
+use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
-use lesio::anomaly::{Localizer, NormalScores};
+use lesio::anomaly::Localizer;
+use lesio::io::ReadOptions;
 use lesio::io::dataset::Case;
 use lesio::study::{
     BadCases, ReadCases, combine_localizers, held_out_cases, notice_other_channel, prepare_folder,
-    readable_cases, require_apart,
+    read_subjects, readable_cases, require_apart, require_held_out,
 };
 use lesio_examples::models::{load_models, model_files, new_model_path, write_ensemble};
 use lesio_examples::{DataArgs, DeviceArgs, Outcome, Watch, left_out, parse, run, stamp};
 
 /// Combine trained models into one model file with their ensemble, which `localize` and `evaluate` use like any other.
 ///
-/// If the validation split has lesions, the members of the ensemble are chosen on them, among plain intensity and the
+/// If the validation cases have lesions, the members of the ensemble are chosen on them, among plain intensity and the
 /// fast predictors of all models: greedily by average precision, so the ensemble is not worse there than the best
 /// single member. Without lesions, it is the mean of the marks of each segmenter and the absolute error of each other
-/// model, or of the marks and the error of a single segmenter. The normal slices of the split calibrate the ensemble.
+/// model, or of the marks and the error of a single segmenter. Their normal slices calibrate the ensemble.
 /// Writes model.safetensors and report.json into --out.
 #[derive(Debug, Parser)]
 #[command(args_override_self = true)]
@@ -34,7 +36,7 @@ struct Args {
     /// Split that calibrates and chooses, as in splits.csv; it must contain neither training nor test cases
     #[arg(long, default_value = "val")]
     validation: String,
-    /// Split on which the models were trained without --validation: the patients that `train` held out of it, every tenth,
+    /// Instead: split on which all models were trained without --validation. The patients that `train` held out of it
     /// calibrate and choose
     #[arg(long, value_name = "SPLIT", conflicts_with = "validation")]
     held_out_of: Option<String>,
@@ -79,18 +81,22 @@ fn program() -> Outcome {
     })?;
     let options = args.data.read_options();
     let further = args.lesions_of.as_ref().map(|split| args.data.select(&data, split)).transpose()?;
-    let further = further.as_ref().map_or(&[][..], |further| further.cases());
+    let mut further = further.map_or(Vec::new(), |further| further.cases().to_vec());
+    if args.held_out_of.is_none() {
+        let [own, others] = [cases.cases(), &further].map(|part| part.iter().map(Case::patient));
+        require_apart(("--validation", own), ("--lesions-of", others))?;
+    }
     let bad = if args.strict { BadCases::Stop } else { BadCases::LeaveOut };
     let mut watch = Watch::default();
     let (mut cases, mut failed) = readable_cases(cases.cases(), split, &options, bad, &mut watch)?;
     if args.held_out_of.is_some() {
-        cases = held_out_cases(cases);
+        cases = held_out_of(&models, cases, split, &options, &mut watch)?;
+        // Their lesions choose already.
+        further.retain(|other| cases.iter().all(|own| own.patient() != other.patient()));
     }
-    let [own, others] = [&cases, further].map(|part| part.iter().map(Case::patient));
-    require_apart(("validation", own), ("further", others))?;
     let mut others = Vec::new();
     if let Some(split) = &args.lesions_of {
-        let (readable, unread) = readable_cases(further, split, &options, bad, &mut watch)?;
+        let (readable, unread) = readable_cases(&further, split, &options, bad, &mut watch)?;
         others = readable;
         failed.extend(unread);
     }
@@ -98,28 +104,32 @@ fn program() -> Outcome {
         notice_other_channel(model.channel_names(), &cases, &options, &mut watch);
     }
     let (subjects, further) = (ReadCases::new(&cases, &options), ReadCases::new(&others, &options));
-    let calibrated: Vec<_> =
-        models.iter().map(|(label, model)| (label.clone(), calibrated_on(model))).collect();
     let combined = combine_localizers(models, &subjects, Some(&further), &mut watch)?;
-    if let Some(split) = &args.held_out_of {
-        let found = calibrated_on(&combined.localizer);
-        if let Some((label, expected)) = calibrated.iter().find(|(_, expected)| *expected != found) {
-            return Err(format!(
-                "--held-out-of {split}: {found} normal cases are held out of it, but {label} was calibrated on \
-                 {expected}: give the split and the options of its training, which must have been without --validation"
-            )
-            .into());
-        }
-    }
     prepare_folder(&args.out)?;
     write_ensemble(&combined, &args.out, || stamp("combine", started))?;
     left_out(&failed)
 }
 
-/// The number of normal cases on which a model was calibrated.
-fn calibrated_on(model: &Localizer) -> usize {
-    let known = model.calibration();
-    known.predictors().next().and_then(|name| known.get(name)).map_or(0, NormalScores::subjects)
+/// The cases of a split that the trainings of all models held out.
+fn held_out_of(
+    models: &[(String, Localizer)],
+    cases: Vec<Case>,
+    split: &str,
+    options: &ReadOptions,
+    watch: &mut Watch,
+) -> Result<Vec<Case>, Box<dyn Error>> {
+    let count = cases.len();
+    let held_out = held_out_cases(cases);
+    if held_out.is_empty() {
+        return Err(
+            format!("--held-out-of {split}: {count} cases of one patient, expected two patients").into()
+        );
+    }
+    let (subjects, _) = read_subjects(&held_out, split, options, BadCases::Stop, watch)?;
+    for (label, model) in models {
+        require_held_out(label, model, &subjects)?;
+    }
+    Ok(held_out)
 }
 
 /// Whether a model file is in a folder such as `member-1` beside another one.

@@ -143,8 +143,8 @@ pub struct ViewArgs {
     /// -1 to 1, use 127.5,255 and --input-range=-1,1
     #[arg(long, value_name = "LOW,HIGH", value_parser = range, conflicts_with = "intensity", allow_hyphen_values = true)]
     range: Option<LinearScale>,
-    /// The range of the model's inputs. Images are not clipped to it; pixel-ssim, projection, restoration and noise are
-    /// scaled to it [default: 0,1, and for projection the range of each image]
+    /// The range of the model's inputs. Images are not clipped to it; pixel-ssim, pixel-gms, projection, restoration and
+    /// noise are scaled to it [default: 0,1, and for projection the range of each image]
     #[arg(long, value_name = "LOW,HIGH", value_parser = input_range, allow_hyphen_values = true)]
     input_range: Option<PredictorSettings>,
     /// Instead: scaling of intensities [default: that of --preprocessing]

@@ -42,7 +42,9 @@ fn models_trained_without_validation_data_are_combined() {
     let folder = tempfile::tempdir().unwrap();
     let [data, other] = ["data", "other"].map(|name| folder.path().join(name));
     write_pictures(&data.join("train/good"), 36, 16);
-    write_pictures(&other.join("train/good"), 20, 16);
+    // One picture more, which is not held out: others are in its place.
+    write_pictures(&other.join("train/good"), 36, 16);
+    fs::copy(other.join("train/good/0030.tif"), other.join("train/good/0000b.tif")).unwrap();
     let models = ["a", "b"].map(|name| folder.path().join(name));
     for (seed, model) in models.iter().enumerate() {
         assert_eq!(counts(&data, model, seed), (33, 3));
@@ -57,9 +59,11 @@ fn models_trained_without_validation_data_are_combined() {
     let said = succeed(&mut combine(&data, "both", &["--held-out-of", "train"])).out;
     assert!(said.contains("ensemble: 0.500 a/pixel-l1, 0.500 b/pixel-l1"), "{said}");
 
-    // Other pictures, of which other ones would be held out.
-    let counted = "2 normal cases are held out of it, but a was calibrated on 3";
-    fail(&mut combine(&other, "wrong", &["--held-out-of", "train"]), &[counted]);
-    assert!(!folder.path().join("wrong/model.safetensors").exists());
+    let others = ["\"a\" was calibrated on 3 validation images", "these are 3 validation images"];
+    fail(&mut combine(&other, "wrong", &["--held-out-of", "train"]), &others);
+    assert!(!folder.path().join("wrong").exists());
+    // Lesions of the same split may choose, too: those of the other cases, without those that are held out.
+    let same = ["--held-out-of", "train", "--lesions-of", "train"];
+    succeed(&mut combine(&data, "same", &same));
     fail(&mut combine(&data, "none", &[]), &["no case belongs to the split \"val\"", "--held-out-of SPLIT"]);
 }

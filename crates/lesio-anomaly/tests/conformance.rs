@@ -1,4 +1,4 @@
-//! Every predictor keeps its obligations, with the models of the catalogue and with one that a downstream
+//! Every predictor keeps its obligations, with the built-in models and with one that a downstream
 //! crate would write.
 // Tests may panic, and need no documentation.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]

@@ -84,6 +84,19 @@ pub enum StudyError {
         /// The number of such patients.
         count: usize,
     },
+    /// Subjects are not those that the training of a localizer held out.
+    #[error(
+        "the model {label:?} was calibrated on {expected}, these are {found}: give the data and the options of its \
+         training, which must have been without validation data"
+    )]
+    NotHeldOut {
+        /// The localizer.
+        label: String,
+        /// Number and checksum of the subjects' normal slices on the network's grid.
+        found: String,
+        /// Those of its training.
+        expected: String,
+    },
     /// Two objects have the same name, which would mix their results.
     #[error("{what} {name:?} occurs more than once")]
     Repeated {

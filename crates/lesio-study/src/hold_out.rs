@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use lesio_anomaly::Localizer;
 use lesio_io::dataset::Case;
 
+use crate::error::StudyError;
+use crate::normal_slices::normal_examples;
 use crate::subject::Subject;
 
 /// One patient in this many is held out.
@@ -41,12 +44,32 @@ pub fn hold_out(subjects: Vec<Subject>) -> HeldOut {
     HeldOut { training, validation }
 }
 
-/// The cases that [`hold_out`] holds out of the subjects of these cases: those that calibrated a localizer that was
-/// trained on them without validation data.
+/// Of the cases that were given to a training without validation data, those that it held out ([`hold_out`]). They must be
+/// the same readable cases in the same order; [`require_held_out`] checks the result.
 #[must_use]
 pub fn held_out_cases(cases: Vec<Case>) -> Vec<Case> {
     let [_, validation] = parts(cases, |case| case.patient());
     validation
+}
+
+/// Checks that subjects are those that the training of a localizer held out, by the checksum of their normal slices that
+/// the localizer states ([`Provenance::data`](lesio_anomaly::Provenance::data)); also for each localizer of an ensemble.
+/// `label` names it in the error.
+///
+/// # Errors
+/// [`StudyError::NotHeldOut`] for other subjects, for other options such as masks that are not given, and for a localizer
+/// that states no checksum; and those of [`normal_examples`].
+pub fn require_held_out(label: &str, localizer: &Localizer, subjects: &[Subject]) -> Result<(), StudyError> {
+    for one in [localizer].into_iter().chain(localizer.others()) {
+        let slices = normal_examples(one.preprocessing(), subjects)?;
+        let found = format!("{} validation images {:08x}", slices.len(), slices.checksum());
+        let stated = one.provenance().data.split(", ").find(|part| part.contains(" validation images "));
+        if stated != Some(found.as_str()) {
+            let expected = stated.unwrap_or("images that its file does not state").to_owned();
+            return Err(StudyError::NotHeldOut { label: label.to_owned(), found, expected });
+        }
+    }
+    Ok(())
 }
 
 /// Those that stay and those that are held out.
@@ -67,6 +90,7 @@ fn parts<T>(all: Vec<T>, patient: impl Fn(&T) -> &str) -> [Vec<T>; 2] {
 mod tests {
     use super::*;
     use lesio_image::Image;
+    use lesio_io::dataset::{Dataset, Layout};
     use ndarray::Array3;
 
     fn subjects(patients: impl IntoIterator<Item = usize>) -> Vec<Subject> {
@@ -77,6 +101,22 @@ mod tests {
             subject
         };
         patients.into_iter().enumerate().map(subject).collect()
+    }
+
+    #[test]
+    fn held_out_cases_are_those_of_the_held_out_subjects() {
+        let folder = tempfile::tempdir().unwrap();
+        let table = folder.path().join("cases.csv");
+        // Patients with several images that do not follow each other.
+        let patients = || (0..40).map(|number| number % 17);
+        let row = |(number, patient)| format!("{number:04}.png,{number:04},patient {patient}\n");
+        let rows: String = patients().enumerate().map(row).collect();
+        std::fs::write(&table, format!("image,case,patient\n{rows}")).unwrap();
+        let data = Dataset::open(&table, &Layout::Manifest).unwrap();
+        let cases = held_out_cases(data.cases().to_vec());
+        let subjects = hold_out(subjects(patients())).validation;
+        assert_eq!(subjects.len(), 2);
+        assert!(cases.iter().map(Case::id).eq(subjects.iter().map(|subject| subject.id.as_str())));
     }
 
     #[test]

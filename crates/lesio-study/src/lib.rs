@@ -125,7 +125,7 @@ pub use evaluation::{BEYOND_FLOOR, Evaluated, EvaluatedSubject, EvaluationBuilde
 pub use findings::{DetectionRule, Finding, Findings};
 pub use folder::{FolderError, check_folder, prepare_folder};
 pub use groups::{GroupScore, GroupScores, GroupedEvaluation, GroupedSubject};
-pub use hold_out::{HOLD_OUT_EVERY, HeldOut, held_out_cases, hold_out};
+pub use hold_out::{HOLD_OUT_EVERY, HeldOut, held_out_cases, hold_out, require_held_out};
 pub use images::{
     ImageEvaluation, ImageFigure, ImageFigures, ImageLevel, ImageRule, ImagesOfSubject, SLICE_POSITION,
 };

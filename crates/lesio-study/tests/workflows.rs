@@ -17,7 +17,8 @@ use lesio_study::{
     BadCases, EvaluateConfig, ImageLevel, InjectDataSetConfig, InjectionConfig, LocalizeConfig,
     LocalizerTraining, ModelChoices, ModelKind, ModelTraining, Notice, Observer, Preset, ReportPages,
     SLICE_POSITION, Step, StudyError, Subject, TrainOptions, WorkflowError, evaluate, explain,
-    inject_data_set, inspect, localize_folder, predictor_choice, read_subjects, train_localizer,
+    inject_data_set, inspect, localize_folder, predictor_choice, read_subjects, require_held_out,
+    train_localizer,
 };
 use lesio_vae::{
     AnomalyContent, ContentInput, DenoiserConfig, DenoiserTraining, Latent, SyntheticAnomalies,
@@ -81,6 +82,11 @@ fn from_normal_heads_to_lesions_found() {
     assert_eq!(heard.0, ["training 1", "normalizing by position 7", "calibrating 1"]);
     assert!(matches!(&trained.model, ModelTraining::Vae { model, .. } if model.channels == 1));
     assert_eq!(trained.report()["data"]["training"]["cases"], 7);
+    // The file states which slices it held out, in the grid of its own preprocessing.
+    let held_out = |own: &[Subject]| require_held_out("vae", &trained.localizer, own);
+    assert!(held_out(&read("val")).is_ok());
+    let error = held_out(&read("train")[..1]).unwrap_err().to_string();
+    assert!(error.starts_with("the model \"vae\" was calibrated on "), "{error}");
     assert!(trained.page().is_ok());
 
     let names = ["pixel-l1", "pixel-positive"].map(|name| name.parse().unwrap());

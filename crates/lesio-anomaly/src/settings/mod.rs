@@ -17,8 +17,8 @@ use restoration::RestorationConfig;
 #[serde(default, deny_unknown_fields)]
 pub struct PredictorSettings {
     /// The range of the model's inputs, within a million. Default `None`: a localizer takes that to which its preprocessing
-    /// clips; without either, a range of width 1 is assumed. The structural similarity is that of images brought from
-    /// this range to [0, 1]. Noise, steps and weights of the other settings are for a range of width 1, and are scaled to
+    /// clips; without either, a range of width 1 is assumed. Similarities (`pixel-ssim`, `pixel-gms`) are those of images
+    /// brought from this range to [0, 1]. Noise, steps and weights of the other settings are for a range of width 1, and are scaled to
     /// this one: a model of images from -1 to 1 gives the same maps as that model for images from 0 to 1, in its own units.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub range: Option<[f32; 2]>,
