@@ -422,5 +422,8 @@ fn inspect_names_every_fault() {
     *bytes.last_mut().unwrap() ^= 1;
     fs::write(&model, &bytes).unwrap();
     fail(program("inspect").arg(&model), &["damaged"]);
+    // A folder stands for the model in it.
+    fail(program("inspect").arg(folder.path()), &["model.safetensors", "damaged"]);
+    fs::remove_file(&model).unwrap();
     fail(program("inspect").arg(folder.path()), &["a folder"]);
 }
