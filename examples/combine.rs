@@ -23,7 +23,7 @@ use lesio_examples::{DataArgs, DeviceArgs, Outcome, Watch, left_out, parse, run,
 /// If the validation cases have lesions, the members of the ensemble are chosen on them, among plain intensity and the
 /// fast predictors of all models: greedily by average precision, so the ensemble is not worse there than the best
 /// single member. Without lesions, it is the mean of the marks of each segmenter and the absolute error of each other
-/// model, or of the marks and the error of a single segmenter. Their normal slices calibrate the ensemble.
+/// model, or of the marks and the error of a single segmenter. The normal slices of the validation cases calibrate the ensemble.
 /// Writes model.safetensors and report.json into --out.
 #[derive(Debug, Parser)]
 #[command(args_override_self = true)]

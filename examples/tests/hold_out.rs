@@ -59,7 +59,8 @@ fn models_trained_without_validation_data_are_combined() {
     let said = succeed(&mut combine(&data, "both", &["--held-out-of", "train"])).out;
     assert!(said.contains("ensemble: 0.500 a/pixel-l1, 0.500 b/pixel-l1"), "{said}");
 
-    let others = ["\"a\" was calibrated on 3 validation images", "these are 3 validation images"];
+    let others =
+        ["\"a\" was calibrated on 3 validation images", "the cases held out here give 3 validation images"];
     fail(&mut combine(&other, "wrong", &["--held-out-of", "train"]), &others);
     assert!(!folder.path().join("wrong").exists());
     // Lesions of the same split may choose, too: those of the other cases, without those that are held out.

@@ -86,8 +86,8 @@ pub enum StudyError {
     },
     /// Subjects are not those that the training of a localizer held out.
     #[error(
-        "the model {label:?} was calibrated on {expected}, these are {found}: give the data and the options of its \
-         training, which must have been without validation data"
+        "the model {label:?} was calibrated on {expected}, the cases held out here give {found}: use the data and the \
+         options of its training, which must have been without validation data"
     )]
     NotHeldOut {
         /// The localizer.

@@ -145,11 +145,10 @@ impl Work<'_> {
                 let (case, files) = cases[place];
                 match result {
                     Ok(result) => {
-                        match result.is_kept() {
-                            true => kept += 1,
-                            false => {
-                                observer.notice(&Notice::CaseDone { case: case.id(), folder: files.folder() })
-                            }
+                        if result.is_kept() {
+                            kept += 1;
+                        } else {
+                            observer.notice(&Notice::CaseDone { case: case.id(), folder: files.folder() });
                         }
                         done.push(&result.into_inner()).map_err(WorkflowError::Results)?;
                         places.push(place);

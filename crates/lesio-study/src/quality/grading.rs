@@ -169,9 +169,10 @@ pub fn grade_folder(
             let (case, folder) = cases[place];
             match result {
                 Ok(result) => {
-                    match result.is_kept() {
-                        true => kept += 1,
-                        false => observer.notice(&Notice::CaseDone { case: case.id(), folder }),
+                    if result.is_kept() {
+                        kept += 1;
+                    } else {
+                        observer.notice(&Notice::CaseDone { case: case.id(), folder });
                     }
                     let graded = result.into_inner();
                     graded.warn_of_unlike_slices();
