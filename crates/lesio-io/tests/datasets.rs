@@ -330,6 +330,10 @@ fn mvtec_has_splits_and_kinds() {
     add(root.path(), "ground_truth/crack/000.png", "");
     refused(Dataset::open(root.path(), &Layout::MvTec), "AmbiguousMask", "crack/000_mask.png");
     fs::remove_file(root.path().join("ground_truth/crack/000.png")).unwrap();
+    // An image of the same name in another split is another image, to which the mask does not belong.
+    add(root.path(), "val/crack/000.png", "");
+    refused(Dataset::open(root.path(), &Layout::MvTec), "SharedMask", "crack/000_mask.png");
+    fs::remove_file(root.path().join("val/crack/000.png")).unwrap();
     add(root.path(), "ground_truth/crack/009_mask.png", "");
     refused(Dataset::open(root.path(), &Layout::MvTec), "MaskWithoutImage", "crack/009_mask.png");
     let alone = folder(&["images/a.png"]);

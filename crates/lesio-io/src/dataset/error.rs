@@ -144,6 +144,12 @@ pub enum DatasetErrorKind {
     /// A mask belongs to no image.
     #[error("is a mask without an image")]
     MaskWithoutImage,
+    /// A mask belongs to two images.
+    #[error("would be the mask of {} and of {}", ids[0], ids[1])]
+    SharedMask {
+        /// The names of the cases.
+        ids: [String; 2],
+    },
     /// More than one file may be the mask of an image.
     #[error("may be the mask of {id}, and so may another file")]
     AmbiguousMask {
@@ -205,7 +211,7 @@ impl DatasetErrorKind {
     pub fn name(&self) -> &'static str {
         variant_name! { self;
             Io NotFound NotAFolder MissingFile DanglingLink NotRegularFile NotUtf8 TooDeep Empty
-            NotThisLayout Misplaced NotBuilt Misnamed DuplicateCase MaskWithoutImage AmbiguousMask
+            NotThisLayout Misplaced NotBuilt Misnamed DuplicateCase MaskWithoutImage SharedMask AmbiguousMask
             MissingMask UnknownSplit AbsentCases BadManifest BadSplits
         }
     }

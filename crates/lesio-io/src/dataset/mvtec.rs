@@ -1,6 +1,6 @@
 //! MVTec AD: folders for splits and kinds of defect, and a separate folder with the ground truth.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::case::{Case, Mask};
@@ -83,7 +83,7 @@ fn masks(truth: &Entry, passed: &mut PassedOver) -> Result<Masks, DatasetError> 
 fn case(split: &Entry, kind: &Entry, stem: &str, entry: &Entry, truth: Option<&Masks>) -> Case {
     let file = truth.and_then(|truth| truth.get(&(kind.name.clone(), stem.to_owned())));
     let mask = match file {
-        // Images of defects are in one split only. Normal images of several splits may have the same name; some data
+        // Normal images of several splits may have the same name; some data
         // sets have all-black masks for normal images, which belong to the test images.
         Some(path) if kind.name != NORMAL || split.name != TRAINING => Mask::File(path.clone()),
         _ if kind.name == NORMAL => Mask::Normal,
@@ -98,11 +98,20 @@ fn case(split: &Entry, kind: &Entry, stem: &str, entry: &Entry, truth: Option<&M
     }
 }
 
-/// Checks that each mask belongs to an image; otherwise the names do not match.
+/// Checks that each mask belongs to an image, as names that do not match tell, and to no other: images of a defect in
+/// several splits may have the same name, and the mask is that of one of them.
 fn check_masks(truth: Option<&Masks>, cases: &[Case]) -> Result<(), DatasetError> {
-    let taken: BTreeSet<&Path> = cases.iter().filter_map(|case| case.mask.path()).collect();
+    let mut taken: BTreeMap<&Path, &Case> = BTreeMap::new();
+    for (path, case) in cases.iter().filter_map(|case| Some((case.mask.path()?, case))) {
+        if let Some(other) = taken.insert(path, case)
+            && case.kind() != Some(NORMAL)
+        {
+            let ids = [other, case].map(|case| case.id().to_owned());
+            return Err(DatasetErrorKind::SharedMask { ids }.at(path));
+        }
+    }
     let mut all = truth.into_iter().flatten();
     // An unused mask of a normal image is black and does no harm.
-    let left = all.find(|((kind, _), path)| kind != NORMAL && !taken.contains(path.as_path()));
+    let left = all.find(|((kind, _), path)| kind != NORMAL && !taken.contains_key(path.as_path()));
     left.map_or(Ok(()), |(_, path)| Err(DatasetErrorKind::MaskWithoutImage.at(path)))
 }
