@@ -48,6 +48,12 @@ impl ValidationLesions {
         Self { scale, members: None, values: Vec::new(), truth: Vec::new() }
     }
 
+    /// Whether it has no lesion pixel: then nothing can be learned.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        !self.truth.contains(&true)
+    }
+
     /// Adds a validation subject: its maps by member, each with the scores of normal pixels, its truth, and the pixels
     /// that count (all of them without `within`). Pixels at which a map is not finite are left out.
     ///

@@ -68,6 +68,15 @@ pub(super) struct Document {
     pub(super) others: Vec<Document>,
 }
 
+impl Document {
+    /// The same without the selected predictors.
+    pub(super) fn without_choices(mut self) -> Self {
+        self.chosen = None;
+        self.others = self.others.into_iter().map(Self::without_choices).collect();
+        self
+    }
+}
+
 impl Localizer {
     /// Makes a localizer of a trained model.
     ///

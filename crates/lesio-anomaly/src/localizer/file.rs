@@ -128,14 +128,14 @@ impl Localizer {
     }
 
     /// A fingerprint of everything that affects maps, thresholds or p-values: weights, preprocessing, settings,
-    /// filters, calibration. Use it to check that results come from this localizer; it does not protect against
+    /// filters, calibration. The selected predictor does not affect them. Use the fingerprint to check that results come from this localizer; it does not protect against
     /// forgery. It does not cover the code of user-defined models and predictors.
     ///
     /// # Errors
     /// If the device that holds the weights fails.
     pub fn fingerprint(&self) -> Result<String, PredictError> {
         let tensors = self.tensors().map_err(ModelError::from)?;
-        let document = serde_json::to_string(&self.document).unwrap_or_default();
+        let document = serde_json::to_string(&self.document.clone().without_choices()).unwrap_or_default();
         let (weights, document) = (tensors.checksum(), crc32fast::hash(document.as_bytes()));
         Ok(format!("weights {weights:08x}, document {document:08x}"))
     }

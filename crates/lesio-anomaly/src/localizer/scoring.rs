@@ -55,7 +55,9 @@ impl Localizer {
             let count = prepared.planes.len();
             let own = maps.iter_mut().map(|maps| maps.by_ref().take(count).collect()).collect();
             let expected = reconstructions.by_ref().take(count).collect();
-            scored.push(self.gather(scan, prepared, names, &own_names, own, expected)?.all(scan)?);
+            let maps = self.gather(scan, prepared, names, &own_names, own, expected)?;
+            warn_of(maps.doubt());
+            scored.push(maps.all(scan)?);
         }
         Ok(scored)
     }
@@ -66,6 +68,14 @@ impl Localizer {
     /// # Errors
     /// Those of [`Localizer::score`].
     pub fn maps(&self, scan: &Scan, names: &[PredictorName]) -> Result<ScanMaps<'_>, PredictError> {
+        let maps = self.maps_of_member(scan, names)?;
+        warn_of(maps.doubt());
+        Ok(maps)
+    }
+
+    /// As [`Localizer::maps`], of a member of an ensemble. Whether the scan is like the calibration subjects is then a
+    /// matter of the ensemble's calibration, so that nothing is said of the member's own.
+    fn maps_of_member(&self, scan: &Scan, names: &[PredictorName]) -> Result<ScanMaps<'_>, PredictError> {
         let own_names = self.own_names(names)?;
         let prepared = self.prepare(scan)?;
         let planes: Vec<&PreparedPlane> = prepared.planes.iter().collect();
@@ -231,9 +241,6 @@ impl Localizer {
             let own = preprocessing.config();
             CalibrationDoubt::of_values(scan, &own.intensity, self.document.settings.range.or(own.clip))
         });
-        if let Some(doubt) = &doubt {
-            tracing::warn!("an image may not be comparable with the calibration subjects: {doubt}");
-        }
         let planes: Vec<&PreparedPlane> = prepared.planes.iter().collect();
         let maps = maps.into_iter().map(|maps| GridMaps::new(maps, &planes));
         let maps = own.iter().copied().zip(maps).collect();
@@ -243,7 +250,7 @@ impl Localizer {
                     .others
                     .iter()
                     .enumerate()
-                    .map(|(other, localizer)| localizer.maps(scan, &ensemble.predictors_of(other + 1)));
+                    .map(|(other, own)| own.maps_of_member(scan, &ensemble.predictors_of(other + 1)));
                 Some(EnsembleMaps::new(ensemble, scored.collect::<Result<_, _>>()?))
             }
             _ => None,
@@ -307,6 +314,13 @@ impl Localizer {
             Ok(true)
         })?;
         Ok((maps, reconstructions))
+    }
+}
+
+/// Warns of a scan that may be unlike the calibration subjects.
+fn warn_of(doubt: Option<&CalibrationDoubt>) {
+    if let Some(doubt) = doubt {
+        tracing::warn!("an image may not be comparable with the calibration subjects: {doubt}");
     }
 }
 

@@ -76,6 +76,9 @@ fn an_ensemble_is_saved_in_one_file() {
     let back = Localizer::load(&path, &Device::Cpu).unwrap();
     assert_eq!((back.ensemble(), back.chosen()), (made.ensemble(), made.chosen()));
     assert_eq!(back.fingerprint().unwrap(), made.fingerprint().unwrap());
+    // The selected predictor affects neither maps nor thresholds.
+    let unchosen = made.clone().with_chosen(None).unwrap();
+    assert_eq!(unchosen.fingerprint().unwrap(), made.fingerprint().unwrap());
     let maps = |localizer: &Localizer| localizer.score(&scan(&volume(30)), &[name]).unwrap().scores;
     assert_eq!(maps(&back)[0].raw, maps(&made)[0].raw);
     back.save(&again).unwrap();
