@@ -26,7 +26,8 @@ pub struct Assessment {
     /// The whole volume, label by label; `None` if nothing is segmented.
     ///
     /// Its Dice follows from those of the slices, weighted by the sizes of the segmentation and of the
-    /// structure itself, as the estimator sees it; a slice without segmentation between two with one counts as missed. A
+    /// structure itself, as the estimator sees it; a slice without segmentation between two with one counts as missed in
+    /// the estimate, but not in the upper end of the interval ([`Assessment::missed_slices`]). A
     /// label that is segmented nowhere, and whose size the method does not estimate, has the mean Dice of the slices and
     /// an interval of 0 to 1.
     /// The interval is that of the model for volumes if it has one, and otherwise that of slices with fully dependent
@@ -39,6 +40,19 @@ pub struct Assessment {
     /// Probability, 0 to 1, that the label of a voxel is wrong, 0 beyond the frames; `None` for methods that do not
     /// segment.
     pub error: Option<Volume<f32>>,
+}
+
+impl Assessment {
+    /// Number of slices without a grade between the first and the last that have one. The estimates of volumes take them for
+    /// missed: as large as the neighboring slices suggest, and segmented wrongly. The upper ends of their intervals take
+    /// them for right.
+    #[must_use]
+    pub fn missed_slices(&self) -> usize {
+        let is_graded = |slice: &SliceAssessment| matches!(slice.verdict, SliceVerdict::Graded { .. });
+        let graded = || self.slices.iter().enumerate().filter(|(_, slice)| is_graded(slice)).map(|(k, _)| k);
+        let span = graded().next().zip(graded().last()).map_or(0, |(first, last)| last - first + 1);
+        span - graded().count()
+    }
 }
 
 /// The grade of one slice.
@@ -117,7 +131,7 @@ pub(crate) struct Parts<'a> {
 
 /// A graded slice, with the data for the volume's grade.
 struct Graded {
-    /// Without a correction, since volumes have a separate one.
+    /// Of the part that the frame shows, and without a correction, since volumes have a separate one.
     grades: Vec<Grade>,
     /// Of each label.
     sizes: Vec<Sizes>,
@@ -128,7 +142,7 @@ struct Graded {
 struct Sizes {
     /// The label in the segmentation.
     segmented: f64,
-    /// The part of it that no frame shows.
+    /// The part of it that the frame does not show, or all of it if its pixels are coarser than the label's parts.
     out_of_reach: f64,
     /// The structure as the opinion sees it; `None` for methods without an opinion.
     seen: Option<f64>,
@@ -145,21 +159,40 @@ impl Sizes {
         self.seen.unwrap_or(self.segmented - self.out_of_reach)
     }
 
-    /// The sum of both, by which the Dice of a slice weighs in that of a volume.
-    fn both(&self) -> f64 {
-        self.segmented + self.structure()
+    /// The sum of what the frame shows and of the structure, by which the Dice of the shown part weighs.
+    fn shown(&self) -> f64 {
+        self.segmented - self.out_of_reach + self.structure()
     }
 
-    /// The Dice and the interval of the whole segmentation, from those of the part that a frame shows. The Dice takes what
-    /// it does not show for wrong, and the upper end of the interval for right.
-    fn of_all(&self, dice: f64, [low, high]: [f64; 2]) -> (f64, [f64; 2]) {
-        if self.out_of_reach == 0.0 {
+    /// The estimate of the whole segmentation.
+    fn of_all(&self, estimate: (f64, [f64; 2])) -> (f64, [f64; 2]) {
+        let far = self.out_of_reach;
+        if far == 0.0 { estimate } else { Whole { graded: self.shown(), missed: 0.0, far }.of_all(estimate) }
+    }
+}
+
+/// Sizes of the parts of a segmentation and its structure, in pixels: sums of both.
+struct Whole {
+    /// The parts that are graded.
+    graded: f64,
+    /// The structure that is expected where nothing is graded.
+    missed: f64,
+    /// The segmentation that no frame shows.
+    far: f64,
+}
+
+impl Whole {
+    /// The Dice and the interval of everything, from those of the graded and the missed parts. The Dice takes what no
+    /// frame shows for wrong. The upper end of the interval takes it for right, and nothing for missed.
+    fn of_all(&self, (dice, [low, high]): (f64, [f64; 2])) -> (f64, [f64; 2]) {
+        let (known, far) = (self.graded + self.missed, self.far);
+        if far == 0.0 && self.missed == 0.0 {
             return (dice, [low, high]);
         }
-        let (far, shown) = (self.out_of_reach, self.both() - self.out_of_reach);
-        let wrong = shown / (shown + far);
-        let right = (high * shown + 2.0 * far) / (shown + 2.0 * far);
-        (dice * wrong, [low * wrong, right])
+        let wrong = known / (known + far);
+        // Above 1 if more is estimated to agree than is there.
+        let right = (high * known + 2.0 * far) / (self.graded + 2.0 * far).max(f64::MIN_POSITIVE);
+        (dice * wrong, [low * wrong, right.min(1.0)])
     }
 }
 
@@ -170,13 +203,21 @@ pub(crate) fn assess_turned(
     image: &Scan,
     segmentation: &Volume<u8>,
 ) -> Result<Assessment, EstimateError> {
+    // Before it is turned: an error names the voxel of the file.
+    check_values(image)?;
     let (geometry, own) = (*image.geometry(), image.geometry().orientation());
-    let mut found = assess(parts, &image.reoriented(&known), segmentation)?;
     let (across, rises) = known.codes()[SLICE_AXIS].world();
     let mut axes = own.codes().into_iter().map(AxisCode::world).enumerate();
     // Every world axis has a voxel axis: one is always found.
     let (axis, (_, rises_too)) =
         axes.find(|(_, (world, _))| *world == across).unwrap_or((SLICE_AXIS, (across, rises)));
+    let last = image.grid()[axis].saturating_sub(1);
+    let mut found = assess(parts, &image.reoriented(&known), segmentation).map_err(|error| match error {
+        EstimateError::Slice { slice, source } if rises_too != rises => {
+            EstimateError::Slice { slice: last - slice, source }
+        }
+        other => other,
+    })?;
     found.slice_axis = axis;
     if rises_too != rises {
         found.slices.reverse();
@@ -229,7 +270,6 @@ pub(crate) fn assess(
                 let dice = f64::from(estimates.dice[k]);
                 let interval =
                     parts.conformal.get(k).map_or([0.0, 1.0], |conformal| conformal.interval(dice));
-                let (dice, interval) = sizes[k].of_all(dice, interval);
                 let distance_pixels =
                     sizes[k].is_shown().then(|| f64::from(estimates.distance[k]) * frame.pixel());
                 Grade {
@@ -258,15 +298,17 @@ pub(crate) fn assess(
             }
         }
         let unlikeness = parts.novelty.judge(&frame.image, &frame.segmentation, framing.grid[1]);
-        let mut shown = grades.clone();
-        for (grade, calibration) in shown.iter_mut().zip(parts.calibration.iter().flat_map(|own| &own.slices))
-        {
-            (grade.dice, grade.interval) = calibration.apply(grade.dice);
+        let mut labels = grades.clone();
+        for (k, (grade, sizes)) in labels.iter_mut().zip(&sizes).enumerate() {
+            let calibration = parts.calibration.and_then(|own| own.slices.get(k));
+            let estimate = (grade.dice, grade.interval);
+            let estimate = calibration.map_or(estimate, |own| own.apply(grade.dice));
+            (grade.dice, grade.interval) = sizes.of_all(estimate);
         }
-        let mean_dice = shown.iter().map(|grade| grade.dice).sum::<f64>() / shown.len().max(1) as f64;
+        let mean_dice = labels.iter().map(|grade| grade.dice).sum::<f64>() / labels.len().max(1) as f64;
         let count = |of: fn(&Sizes) -> f64| sizes.iter().map(of).sum::<f64>();
         let out_of_reach = count(|own| own.out_of_reach) / count(|own| own.segmented).max(1.0);
-        let verdict = SliceVerdict::Graded { labels: shown, mean_dice, unlikeness, out_of_reach };
+        let verdict = SliceVerdict::Graded { labels, mean_dice, unlikeness, out_of_reach };
         slices.push(SliceAssessment { index, verdict });
         graded.push(Some(Graded { grades, sizes }));
     }
@@ -327,6 +369,10 @@ fn check(image: &Scan, segmentation: &Volume<u8>, config: &EstimatorConfig) -> R
     if let Some(&label) = segmentation.data().iter().find(|label| **label != 0 && !known.contains(label)) {
         return Err(InputError::UnknownLabel { label, expected: known.clone() });
     }
+    check_values(image)
+}
+
+fn check_values(image: &Scan) -> Result<(), InputError> {
     for (channel, values) in image.data().outer_iter().enumerate() {
         let name = || image.names().get(channel).cloned().unwrap_or_else(|| channel.to_string());
         check_finite(&values).map_err(|error| in_channel(name(), image.channels(), error))?;
@@ -351,18 +397,20 @@ fn sizes(
     opinion: Option<&[f32]>,
 ) -> Vec<Sizes> {
     let area = frame.pixel() * frame.pixel();
-    let pixels = frame.image.len();
+    let pixels = frame.segmentation.len();
     framing
         .labels
         .iter()
+        .zip(1_u8..)
         .enumerate()
-        .map(|(k, label)| {
+        .map(|(k, (label, index))| {
             let count = |labels: &ArrayView2<'_, u8>| labels.iter().filter(|found| *found == label).count();
             let segmented = count(labels);
+            let reached = if frame.segmentation.contains(&index) { count(shown) } else { 0 };
             let seen = opinion.and_then(|opinion| opinion.get(k * pixels..(k + 1) * pixels));
             Sizes {
                 segmented: segmented as f64,
-                out_of_reach: segmented.saturating_sub(count(shown)) as f64,
+                out_of_reach: segmented.saturating_sub(reached) as f64,
                 seen: seen.map(|plane| plane.iter().map(|&p| f64::from(p)).sum::<f64>() * area),
             }
         })
@@ -376,13 +424,14 @@ fn whole(labels: &[u8], slices: &[Option<Graded>], calibration: &[GradeCalibrati
     let between = &slices[first..=last];
     let graded: Vec<&Graded> = between.iter().flatten().collect();
     let grade = |(k, &label): (usize, &u8)| {
-        let mut sum = missed(between, k);
-        let mut both = [0.0; 3];
+        let mut all = Whole { graded: 0.0, missed: missed(between, k), far: 0.0 };
+        let mut agree = [0.0; 3];
         for slice in &graded {
-            let (grade, size) = (&slice.grades[k], slice.sizes[k].both());
-            sum += size;
-            for (both, dice) in both.iter_mut().zip([grade.dice, grade.interval[0], grade.interval[1]]) {
-                *both += dice * size;
+            let (grade, size) = (&slice.grades[k], slice.sizes[k].shown());
+            all.graded += size;
+            all.far += slice.sizes[k].out_of_reach;
+            for (sum, dice) in agree.iter_mut().zip([grade.dice, grade.interval[0], grade.interval[1]]) {
+                *sum += dice * size;
             }
         }
         // Of the slices that have it.
@@ -390,10 +439,11 @@ fn whole(labels: &[u8], slices: &[Option<Graded>], calibration: &[GradeCalibrati
             let all: Vec<f64> = graded.iter().filter_map(|slice| of(&slice.grades[k])).collect();
             (!all.is_empty()).then(|| all.iter().sum::<f64>() / all.len() as f64)
         };
-        let (dice, interval) = if sum > 0.0 {
-            let [dice, low, high] = both.map(|both| (both / sum).clamp(0.0, 1.0));
+        let known = all.graded + all.missed;
+        let (dice, interval) = if known > 0.0 {
+            let [dice, low, high] = agree.map(|sum| (sum / known).clamp(0.0, 1.0));
             let calibrated = calibration.get(k).map(|calibration| calibration.apply(dice));
-            calibrated.unwrap_or((dice, [low, high]))
+            all.of_all(calibrated.unwrap_or((dice, [low, high])))
         } else {
             // The label is segmented nowhere, and nothing tells how large the structure is: it may be missing as rightly as
             // wrongly.
@@ -510,12 +560,25 @@ mod tests {
     fn pixels_out_of_reach_count() {
         // 90 shown pixels of 100 agree with a structure of 90.
         let sizes = Sizes { segmented: 100.0, out_of_reach: 10.0, seen: Some(90.0) };
-        let (dice, [low, high]) = sizes.of_all(1.0, [0.8, 1.0]);
+        let (dice, [low, high]) = sizes.of_all((1.0, [0.8, 1.0]));
         assert!((dice - 180.0 / 190.0).abs() < 1e-12 && (low - 0.8 * 180.0 / 190.0).abs() < 1e-12);
         assert_eq!(high, 1.0, "they may all be right");
-        assert_eq!(Sizes { out_of_reach: 0.0, ..sizes }.of_all(0.7, [0.6, 0.8]), (0.7, [0.6, 0.8]));
+        assert_eq!(Sizes { out_of_reach: 0.0, ..sizes }.of_all((0.7, [0.6, 0.8])), (0.7, [0.6, 0.8]));
         // Without an opinion, the structure is as large as what is shown.
-        assert_eq!(Sizes { seen: None, ..sizes }.both(), 190.0);
+        assert_eq!(Sizes { seen: None, ..sizes }.shown(), 180.0);
+        // The same in a volume, whose calibration is of what is shown.
+        let slice = || {
+            let mut slice = graded(1.0, 100.0, 90.0).unwrap();
+            (slice.grades[0].interval, slice.sizes[0]) = ([0.8, 1.0], sizes);
+            Some(slice)
+        };
+        let volume = whole(&[1], &[slice(), slice()], &[]).unwrap()[0];
+        assert!((volume.dice - 180.0 / 190.0).abs() < 1e-12 && volume.interval[1] == 1.0);
+        let all: Vec<f64> = (0..40).map(|k| f64::from(k) / 40.0).collect();
+        let names: Vec<String> = (0..40).map(|k| k.to_string()).collect();
+        let calibration = GradeCalibration::fit(&names, &all, &all, 0.9).unwrap();
+        let calibrated = whole(&[1], &[slice(), slice()], std::slice::from_ref(&calibration)).unwrap()[0];
+        assert!(calibrated.interval[1] > 0.999, "{calibrated:?}");
     }
 
     #[test]
@@ -524,5 +587,38 @@ mod tests {
         // 120 pixels on both sides agree; some 30 of the truth have none to agree with.
         let grades = whole(&[1], &slices, &[]).unwrap();
         assert!((grades[0].dice - 120.0 / 150.0).abs() < 1e-12);
+        // There may also be nothing to segment in it.
+        assert_eq!(grades[0].interval[1], 1.0);
+    }
+
+    #[test]
+    fn the_size_of_a_structure_does_not_depend_on_the_number_of_channels() {
+        let framing = Framing::new([1, 2]).grid([8, 8]);
+        let labels =
+            ndarray::Array2::from_shape_fn((8, 8), |(i, j)| if i < 4 { 0 } else { u8::from(j < 4) + 1 });
+        let opinion: Vec<f32> = (0..128).map(|k| if k < 64 { 0.25 } else { 0.5 }).collect();
+        let found = [1, 3].map(|channels| {
+            let image = Array3::from_shape_fn((channels, 8, 8), |(c, i, j)| (c + 2 * i + j) as f32);
+            let frame = framing.frame(&image.view(), &labels.view()).unwrap().unwrap();
+            let sizes = sizes(&framing, &labels.view(), &labels.view(), &frame, Some(&opinion));
+            sizes.iter().map(|own| (own.segmented, own.out_of_reach, own.seen)).collect::<Vec<_>>()
+        });
+        assert_eq!(found[0], [(16.0, 0.0, Some(16.0)), (16.0, 0.0, Some(32.0))]);
+        assert_eq!(found[0], found[1]);
+    }
+
+    #[test]
+    fn a_label_that_misses_the_grid_is_out_of_reach() {
+        let mut framing = Framing::new([1, 2]).grid([8, 8]);
+        framing.pixel = 4.0;
+        framing.finest = 4.0;
+        let mut labels = ndarray::Array2::from_shape_fn((32, 32), |(i, j)| u8::from(i > 8 && j > 8));
+        labels[[13, 13]] = 2;
+        let image = Array3::from_shape_fn((1, 32, 32), |(_, i, j)| (i * j) as f32);
+        let frame = framing.frame(&image.view(), &labels.view()).unwrap().unwrap();
+        assert!(!frame.segmentation.contains(&2), "the pixel is on the grid");
+        let sizes = sizes(&framing, &labels.view(), &labels.view(), &frame, None);
+        assert!(sizes[0].is_shown() && !sizes[1].is_shown());
+        assert_eq!(sizes[1].out_of_reach, 1.0);
     }
 }

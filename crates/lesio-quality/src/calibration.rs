@@ -28,8 +28,13 @@ impl GradeCalibration {
         level: f64,
     ) -> Result<Self, SettingError> {
         let correction = Correction::fit(estimates, truth)?;
-        let corrected: Vec<f64> = estimates.iter().map(|&estimate| correction.apply(estimate)).collect();
-        let conformal = Conformal::fit(patients, &corrected, truth, level)?;
+        // Corrected by the other patients, as a new patient is.
+        let corrected_by = |members: &[usize]| {
+            let of = |values: &[f64]| members.iter().map(|&member| values[member]).collect::<Vec<_>>();
+            let correction = Correction::fit(&of(estimates), &of(truth))?;
+            Ok(estimates.iter().map(|&estimate| correction.apply(estimate)).collect())
+        };
+        let conformal = Conformal::fit_refitted(patients, estimates, truth, level, corrected_by)?;
         Ok(Self { correction, conformal })
     }
 

@@ -23,9 +23,11 @@ const ROUNDING: f64 = 1e-9;
 /// Errors are measured in units of the spread that is usual at their prediction, and the interval
 /// reaches as far as holds the share `level` of each calibration patient's samples when it is fitted on the others,
 /// every patient weighing alike (pooling of patients as in Dunn, Wasserman and Ramdas 2022, arXiv:1809.07441, with
-/// the quantile chosen by leaving patients out in turn). A new patient's sample lies within with about that
-/// probability if patients are exchangeable; under attack they are not. Before it is cut to [0, 1], an interval reaches
-/// at least .005 to each side.
+/// the quantile chosen by leaving patients out in turn, at `level * (n + 1) / n`, where `n` is the number of samples
+/// that count as independent). A new patient's sample lies within with about that probability if patients are
+/// exchangeable; under attack they are not. Where all samples of a patient err alike, fewer than `level / (1 - level)`
+/// patients (9 at .9) cannot promise it ([`Conformal::least_patients`]). Before it is cut to [0, 1], an interval reaches at least
+/// .005 to each side.
 ///
 /// Serialized, it is checked again when it is read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -76,55 +78,79 @@ impl Conformal {
         truth: &[f64],
         level: f64,
     ) -> Result<Self, SettingError> {
+        Self::fit_refitted(patients, predicted, truth, level, |_| Ok(predicted.to_vec()))
+    }
+
+    /// As [`Conformal::fit`], of predictions that are themselves fitted to calibration samples: `refit` gives the
+    /// predictions of all samples by a fit to those with these positions, so that a patient who is left out is left out
+    /// of that, too.
+    pub(crate) fn fit_refitted<S: AsRef<str>>(
+        patients: &[S],
+        estimates: &[f64],
+        truth: &[f64],
+        level: f64,
+        refit: impl Fn(&[usize]) -> Result<Vec<f64>, SettingError>,
+    ) -> Result<Self, SettingError> {
         if !(level > 0.0 && level < 1.0) {
             return Err(SettingError::new("level", level, "a number between 0 and 1"));
         }
-        let lengths = [patients.len(), predicted.len(), truth.len()];
+        let lengths = [patients.len(), estimates.len(), truth.len()];
         if lengths.contains(&0) || lengths.iter().any(|&length| length != lengths[0]) {
             return Err(SettingError::new("calibration samples", lengths, "lists of one length, at least 1"));
         }
-        if let Some(value) = predicted.iter().chain(truth).find(|value| !value.is_finite()) {
+        if let Some(value) = estimates.iter().chain(truth).find(|value| !value.is_finite()) {
             return Err(SettingError::new("calibration sample", value, "a finite number"));
         }
-        let errors: Vec<f64> = predicted.iter().zip(truth).map(|(p, t)| (p - t).abs()).collect();
         let mut by_patient: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
         for (sample, patient) in patients.iter().enumerate() {
             by_patient.entry(patient.as_ref()).or_default().push(sample);
         }
-        let groups: Vec<&Vec<usize>> = by_patient.values().collect();
-        let all: Vec<usize> = (0..groups.len()).collect();
-        let spread_of = |members: &[usize]| {
-            let samples = members.iter().flat_map(|&member| groups[member]);
-            spread(samples.map(|&sample| (predicted[sample], errors[sample])))
-        };
-        let ordered_by = |spread: &[f64], members: &[usize]| {
-            let scores = members.iter().flat_map(|&member| {
-                let share = 1.0 / (groups[member].len() * members.len()) as f64;
-                groups[member].iter().map(move |&sample| (sample, share))
-            });
-            Ordered::new(
-                scores.map(|(sample, share)| (errors[sample] / at(spread, predicted[sample]), share)),
-            )
-        };
+        let groups: Vec<Vec<usize>> = by_patient.into_values().collect();
         // Each patient in turn is one to come: how far among the others' scores its own lie tells which share of
         // scores an interval must reach over, however much the samples of a patient have in common.
-        let mut ranks = Vec::with_capacity(errors.len());
+        let mut ranks = Vec::with_capacity(groups.len());
         for (left_out, own) in groups.iter().enumerate() {
-            let others: Vec<usize> = all.iter().copied().filter(|&member| member != left_out).collect();
-            let spread = spread_of(&others);
-            let ordered = ordered_by(&spread, &others);
-            let share = 1.0 / (own.len() * groups.len()) as f64;
-            ranks.extend(own.iter().map(|&sample| {
-                let score = errors[sample] / at(&spread, predicted[sample]);
-                (ordered.share_below(score), share)
-            }));
+            let others: Vec<&Vec<usize>> = groups
+                .iter()
+                .enumerate()
+                .filter(|(member, _)| *member != left_out)
+                .map(|(_, group)| group)
+                .collect();
+            // One patient tells nothing of others.
+            if others.is_empty() {
+                break;
+            }
+            let fitted = Scores::new(&others, truth, &refit)?;
+            ranks.push(own.iter().map(|&sample| fitted.ordered.share_below(fitted.score(sample))).collect());
         }
-        // One patient tells nothing of others: then all that was seen of it is reached over.
-        let wanted = if groups.len() < 2 { 1.0 } else { Ordered::new(ranks.into_iter()).reaching(level) };
-        let spread = spread_of(&all);
-        let narrowest = spread.iter().copied().fold(f64::INFINITY, f64::min);
-        let reach = ordered_by(&spread, &all).beyond(wanted).max(LEAST_SPREAD / narrowest);
+        let scores = Scores::new(&groups.iter().collect::<Vec<_>>(), truth, &refit)?;
+        let reach = match ranks.is_empty() {
+            // Then all that was seen of it is reached over.
+            true => scores.ordered.beyond(1.0),
+            false => scores.ordered.beyond(share_to_reach(&ranks, level)),
+        };
+        let narrowest = scores.spread.iter().copied().fold(f64::INFINITY, f64::min);
+        let (reach, spread) = (reach.max(LEAST_SPREAD / narrowest), scores.spread);
         Ok(Self { level, spread, reach, patients: groups.len() })
+    }
+
+    /// The fewest patients with whom intervals hold with a probability of `level` even if all samples of a patient err
+    /// alike: the largest of `n` errors is exceeded by a new one with a probability of `1 / (n + 1)`.
+    #[must_use]
+    pub fn least_patients(level: f64) -> usize {
+        (level / (1.0 - level) - ROUNDING).ceil().max(1.0) as usize
+    }
+
+    /// Warns if the intervals rest on fewer patients than [`Conformal::least_patients`].
+    pub(crate) fn warn_if_few(&self) {
+        let least = Self::least_patients(self.level);
+        if self.patients < least {
+            let (found, level) = (self.patients, self.level);
+            tracing::warn!(
+                "the intervals rest on {found} patients: they hold less often than with a probability of {level} if the errors \
+                 of a patient are alike, which takes {least} patients"
+            );
+        }
     }
 
     /// The interval around a prediction, within [0, 1].
@@ -139,6 +165,81 @@ impl Conformal {
     pub fn reach(&self, predicted: f64) -> f64 {
         self.reach * at(&self.spread, predicted)
     }
+}
+
+/// Errors of calibration samples in units of the spread that is usual at their prediction.
+struct Scores {
+    errors: Vec<f64>,
+    predicted: Vec<f64>,
+    spread: Vec<f64>,
+    /// Those of the patients fitted to, every patient weighing alike.
+    ordered: Ordered,
+}
+
+impl Scores {
+    /// Of all samples, with predictions and spread fitted to some patients.
+    fn new(
+        patients: &[&Vec<usize>],
+        truth: &[f64],
+        refit: impl Fn(&[usize]) -> Result<Vec<f64>, SettingError>,
+    ) -> Result<Self, SettingError> {
+        let members: Vec<usize> = patients.iter().copied().flatten().copied().collect();
+        let predicted = refit(&members)?;
+        let errors: Vec<f64> = predicted.iter().zip(truth).map(|(p, t)| (p - t).abs()).collect();
+        let spread = spread(members.iter().map(|&sample| (predicted[sample], errors[sample])));
+        let mut made = Self { errors, predicted, spread, ordered: Ordered(Vec::new()) };
+        made.ordered = Ordered::new(
+            patients
+                .iter()
+                .flat_map(|own| {
+                    let share = 1.0 / (own.len() * patients.len()) as f64;
+                    own.iter().map(move |&sample| (sample, share))
+                })
+                .map(|(sample, share)| (made.score(sample), share)),
+        );
+        Ok(made)
+    }
+
+    fn score(&self, sample: usize) -> f64 {
+        self.errors[sample] / at(&self.spread, self.predicted[sample])
+    }
+}
+
+/// The share of all scores that an interval must reach over, from the shares of the others' scores below each patient's.
+///
+/// A new patient is one more than those at hand: of `n` independent scores, the one to reach over is number
+/// `level * (n + 1)`. Scores of a patient are not independent. As many count as have the variance of their mean: all of
+/// them if they are not alike, one of each patient if a patient's are all alike, and in between by the correlation within
+/// patients (one-way analysis of variance of the shares).
+fn share_to_reach(ranks: &[Vec<f64>], level: f64) -> f64 {
+    let patients = ranks.len() as f64;
+    let count = ranks.iter().map(Vec::len).sum::<usize>() as f64;
+    let mean_of = |own: &[f64]| own.iter().sum::<f64>() / own.len() as f64;
+    let mean = ranks.iter().flatten().sum::<f64>() / count;
+    let (mut between, mut within, mut squares) = (0.0, 0.0, 0.0);
+    for own in ranks {
+        let own_mean = mean_of(own);
+        between += own.len() as f64 * (own_mean - mean).powi(2);
+        within += own.iter().map(|rank| (rank - own_mean).powi(2)).sum::<f64>();
+        squares += (own.len() as f64).powi(2);
+    }
+    let mut correlation = 1.0;
+    if count > patients {
+        let (between, within) = (between / (patients - 1.0), within / (count - patients));
+        let size = (count - squares / count) / (patients - 1.0);
+        let total = between + (size - 1.0) * within;
+        if total > 0.0 {
+            correlation = ((between - within) / total).clamp(0.0, 1.0);
+        }
+    }
+    let variance = |own: &Vec<f64>| correlation + (1.0 - correlation) / own.len() as f64;
+    let independent = patients / (ranks.iter().map(variance).sum::<f64>() / patients);
+    let level = (level * (independent + 1.0) / independent).min(1.0);
+    let shares = ranks.iter().flat_map(|own| {
+        let share = 1.0 / (own.len() as f64 * patients);
+        own.iter().map(move |&rank| (rank, share))
+    });
+    Ordered::new(shares).reaching(level)
 }
 
 /// Values in order, each with its share of the whole.
@@ -247,8 +348,44 @@ mod tests {
                 covered.push(within.count() as f64 / predicted.len() as f64);
             }
             let mean = covered.iter().sum::<f64>() / covered.len() as f64;
-            assert!((mean - level).abs() < 0.02, "level {level}, shared {shared}, covered {mean}");
+            // Of samples that err alike, as many patients are reached over as a whole number allows.
+            let most = if shared < 1.0 { level } else { (level * 16.0_f64).ceil() / 16.0 };
+            let sound = (level - 0.02..most + 0.02).contains(&mean);
+            assert!(sound, "level {level}, shared {shared}, covered {mean}");
         }
+    }
+
+    #[test]
+    fn coverage_of_one_sample_each_is_that_of_a_split() {
+        // The number of the error to reach over, of so many.
+        for (patients, number) in [(10, 10.0), (12, 12.0), (19, 18.0), (30, 28.0)] {
+            let mut covered = 0.0;
+            for seed in 0..300 {
+                let one = |patients, seed| {
+                    let (names, predicted, truth) = simulated(patients, 1.0, seed);
+                    let first: Vec<usize> =
+                        (0..names.len()).filter(|&k| k == 0 || names[k] != names[k - 1]).collect();
+                    let pick = |of: &[f64]| first.iter().map(|&k| of[k]).collect::<Vec<_>>();
+                    (
+                        first.iter().map(|&k| names[k].clone()).collect::<Vec<_>>(),
+                        pick(&predicted),
+                        pick(&truth),
+                    )
+                };
+                let (names, predicted, truth) = one(patients, seed);
+                let conformal = Conformal::fit(&names, &predicted, &truth, 0.9).unwrap();
+                let (_, predicted, truth) = one(60, seed + 1000);
+                let within =
+                    predicted.iter().zip(&truth).filter(|(p, t)| (**p - **t).abs() <= conformal.reach(**p));
+                covered += within.count() as f64 / 60.0 / 300.0;
+            }
+            let expected = number / (patients as f64 + 1.0);
+            assert!(
+                (covered - expected).abs() < 0.015,
+                "{patients} patients, covered {covered}, not {expected}"
+            );
+        }
+        assert_eq!([0.9, 0.95, 0.5].map(Conformal::least_patients), [9, 19, 1]);
     }
 
     #[test]

@@ -18,8 +18,11 @@ const MOST_DRAWS: usize = 1_000_000;
 /// Detection by Median Smoothing").
 ///
 /// The *smoothed* estimate of an image is the median of an estimator's estimates over normal noise. For any change of the
-/// image with a Euclidean norm of at most a radius, it stays between two other quantiles of the same estimates. More
-/// noise narrows these bounds for large radii, and makes estimates worse.
+/// framed image ([`FramedSlice::image`](crate::FramedSlice::image)) with a Euclidean norm of at most a radius, it stays
+/// between two other quantiles of the same estimates. A change of the slice counts with what it does to the framed image:
+/// beyond the frame, it changes the mean and the deviation that scale it. The median over infinitely many copies is
+/// bounded; that over a finite number of a changed image may be beyond the bounds. More noise narrows these bounds for
+/// large radii, and makes estimates worse.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 #[serde(deny_unknown_fields)]

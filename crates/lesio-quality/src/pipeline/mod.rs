@@ -158,6 +158,7 @@ impl QualityPipeline {
                 Conformal::fit(&scored.patients, &scored.predicted, &scored.truth, COVERAGE)
             })
             .collect::<Result<Vec<_>, _>>()?;
+        conformal.iter().take(1).for_each(Conformal::warn_if_few);
         let novelty = Novelty::fit(
             self.training.iter().map(|sample| (sample.image.as_slice(), sample.segmentation.as_slice())),
             self.held_out.iter().map(|sample| {
