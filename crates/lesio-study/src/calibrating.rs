@@ -125,7 +125,7 @@ pub(crate) fn has_lesion(truth: Option<&Array3<bool>>) -> bool {
 }
 
 /// The number of slices with foreground and without a lesion.
-fn normal_slices(scene: &Scene, truth: Option<&Array3<bool>>) -> usize {
+pub(crate) fn normal_slices(scene: &Scene, truth: Option<&Array3<bool>>) -> usize {
     let axis = Axis(scene.axis);
     let any = |slice: ArrayView2<'_, bool>| slice.iter().any(|&inside| inside);
     let is_normal = |k: usize| !truth.is_some_and(|truth| any(truth.index_axis(axis, k)));

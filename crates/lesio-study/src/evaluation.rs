@@ -254,7 +254,9 @@ impl GatheredScores {
         found.extend(absent.map(|patient| of(Some(patient), Missing::Lesions, consequence)));
         let consequence = "ranking metrics need both classes: the metrics of this scope are undefined";
         for (count, missing) in [(lesions, Missing::Lesions), (normals, Missing::NormalPixels)] {
-            if count == 0 {
+            // Without a slice in the scope, lesions are what is missing.
+            let has_no_slice = known.is_empty() && missing == Missing::NormalPixels;
+            if count == 0 && !has_no_slice {
                 tracing::warn!(scope = scope.name(), "metrics are undefined: {missing:?} are missing");
                 found.push(of(None, missing, consequence));
             }
@@ -418,12 +420,35 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn lesions_on_both_sides_of_normal_slices_are_two() {
+        let lesion =
+            |from: usize, k: usize| move |(i, j, own): (usize, usize, usize)| i.max(j) < from && own == k;
+        for gap in 1..3 {
+            let [large, small] = [lesion(6, 1), lesion(2, 2 + gap)];
+            let truth = Array3::from_shape_fn((12, 12, 7), |at| large(at) || small(at));
+            // Only the large one is found.
+            let map = Array3::from_shape_fn(truth.dim(), |at| f32::from(u8::from(large(at))));
+            let mut evaluation = EvaluationBuilder::new(None);
+            evaluation.add("ann", &maps_of([("intensity", [map.clone(), map])]), &truth).unwrap();
+            let bootstrap = BootstrapConfig::new(2).replicates(4);
+            let found = evaluation.finish(&Thresholds::new(), &BTreeMap::new(), &bootstrap).unwrap();
+            for scope in SCOPES {
+                let aupro = scores(&found, scope, "intensity", Stage::Raw).aupro_30.unwrap();
+                assert!(
+                    (aupro - (0.5 + 0.5 * 0.15)).abs() < 1e-9,
+                    "{scope:?}, {gap} slices between: {aupro}"
+                );
+            }
+        }
+    }
+
+    #[test]
     fn thresholds_are_those_of_the_same_pixels_in_memory() {
         let mut choice = ThresholdChoice::new(None);
         let mut pixels = ValidationPixels::new();
-        for ((_, truth), seed) in patients()[..3].iter().zip(1..) {
+        for ((patient, truth), seed) in patients()[..3].iter().zip(1..) {
             let maps = maps(seed, truth);
-            choice.add(&maps, truth).unwrap();
+            choice.add(patient, &maps, truth).unwrap();
             let slices = lesion_slices(truth, 2);
             let values: Vec<f32> = maps.maps[1].1[1].select(Axis(2), &slices).iter().copied().collect();
             let truth: Vec<bool> = truth.select(Axis(2), &slices).iter().copied().collect();
@@ -433,7 +458,7 @@ pub(crate) mod tests {
         let key = ("pixel-l1".to_owned(), Stage::Postprocessed);
         assert_eq!(found.thresholds[&key], pixels.choose(ThresholdRule::BestDice).unwrap());
         assert_eq!(found.average_precisions[&key], pixels.average_precision().unwrap());
-        assert_eq!(found.thresholds.len(), 4);
+        assert_eq!((found.thresholds.len(), found.subjects), (4, 2));
     }
 
     #[test]
@@ -518,11 +543,11 @@ pub(crate) mod tests {
             assert!(matches!(result, Err(StudyError::Shape { .. })), "{result:?}");
         };
         refused(EvaluationBuilder::new(None).add("a", &own, &other));
-        refused(ThresholdChoice::new(None).add(&own, &other));
+        refused(ThresholdChoice::new(None).add("p", &own, &other));
         let mut mixed = own.clone();
         mixed.maps[1].1[1] = Array3::zeros((4, 4, 2));
         refused(EvaluationBuilder::new(None).add("a", &mixed, &truth));
-        refused(ThresholdChoice::new(None).add(&mixed, &truth));
+        refused(ThresholdChoice::new(None).add("p", &mixed, &truth));
         let mut beyond = own;
         beyond.axis = 3;
         assert!(EvaluationBuilder::new(None).add("a", &beyond, &truth).is_err());
@@ -539,7 +564,7 @@ pub(crate) mod tests {
         let truth = Array3::from_shape_fn((4, 5, 3), |(i, j, k)| i + j + k == 4);
         let both = |maps: &Maps, truth: &Array3<bool>| {
             let (mut choice, mut evaluation) = (ThresholdChoice::new(None), EvaluationBuilder::new(None));
-            let (one, other) = (choice.add(maps, truth), evaluation.add("p", maps, truth));
+            let (one, other) = (choice.add("p", maps, truth), evaluation.add("p", maps, truth));
             assert_eq!(one.is_ok(), other.is_ok());
             assert_eq!(evaluation.patients(), usize::from(other.is_ok()));
             one.and(other)

@@ -15,13 +15,19 @@ pub struct Interval95 {
 
 impl Interval95 {
     pub(crate) fn of(estimate: f64, values: impl Iterator<Item = Option<f64>>) -> Self {
+        Self::among(1, estimate, values)
+    }
+
+    /// One of several intervals that hold together with a probability of 95 %: each holds with a higher one (Bonferroni).
+    pub(crate) fn among(intervals: usize, estimate: f64, values: impl Iterator<Item = Option<f64>>) -> Self {
+        let tail = 0.025 / intervals.max(1) as f64;
         let mut values: Vec<f64> = values.flatten().collect();
         values.sort_by(f64::total_cmp);
         let at = |share: f64| match values.len() {
             0 => f64::NAN,
             count => values[((count - 1) as f64 * share).round() as usize],
         };
-        Self { estimate, lower: at(0.025), upper: at(0.975) }
+        Self { estimate, lower: at(tail), upper: at(1.0 - tail) }
     }
 
     /// Whether 0 lies outside.

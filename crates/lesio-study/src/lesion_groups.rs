@@ -1,12 +1,13 @@
 //! Groups of lesions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
 
 use lesio_io::dataset::Case;
 use lesio_io::spreadsheet::plain;
+use ndarray::Array3;
 use serde::Deserialize;
 
 use crate::error::StudyError;
@@ -94,6 +95,34 @@ impl LesionGroups {
         self.by_lesion.is_empty()
     }
 
+    /// Checks a table for the cases that are evaluated.
+    ///
+    /// # Errors
+    /// [`StudyError::Table`] if the table has rows, and none of them is of one of these cases.
+    pub fn check<'c>(&self, cases: impl IntoIterator<Item = &'c str>) -> Result<(), StudyError> {
+        let mut first = None;
+        for case in cases {
+            if self.by_lesion.range((case.to_owned(), 0)..=(case.to_owned(), u32::MAX)).next().is_some() {
+                return Ok(());
+            }
+            first = first.or(Some(case));
+        }
+        match (self.by_lesion.keys().next(), first) {
+            (Some((own, _)), Some(case)) => Err(StudyError::Table {
+                reason: format!(
+                    "none of its cases is evaluated: its first is {own:?}, the first of these is {case:?}"
+                ),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The numbers in the mask of a case of lesions that are not in the table, ascending.
+    pub(crate) fn unlisted(&self, case: &str, mask: &Array3<u32>) -> Vec<u32> {
+        let numbers: BTreeSet<u32> = mask.iter().copied().filter(|&number| number != 0).collect();
+        numbers.into_iter().filter(|&number| self.of(case, number).is_none()).collect()
+    }
+
     /// The group of a lesion.
     #[must_use]
     pub fn of(&self, case: &str, lesion: u32) -> Option<&str> {
@@ -164,6 +193,17 @@ mod tests {
         for contrast in ["NaN", "inf", "-inf"] {
             assert!(said(&format!("a,1,bright,{contrast}\n")).contains("expected a finite number"));
         }
+    }
+
+    #[test]
+    fn tables_of_other_cases_are_refused_and_lesions_without_a_row_are_known() {
+        let groups = LesionGroups::read("case,lesion,kind\na,1,bright\nb,2,dark\n".as_bytes()).unwrap();
+        assert!(groups.check(["x", "b"]).is_ok() && groups.check([]).is_ok());
+        assert!(LesionGroups::default().check(["x"]).is_ok());
+        let error = groups.check(["B", "a.nii"]).unwrap_err().to_string();
+        assert!(error.contains("\"a\"") && error.contains("\"B\""), "{error}");
+        let mask = ndarray::arr3(&[[[0, 1, 2, 2, 7]]]);
+        assert_eq!([groups.unlisted("a", &mask), groups.unlisted("b", &mask)], [vec![2, 7], vec![1, 7]]);
     }
 
     #[test]

@@ -119,7 +119,7 @@ pub use epoch_choice::{EpochChoice, LesionSlices};
 pub use error::{StudyError, TruthError};
 pub use evaluate::{
     ChosenMap, CohortMeasurements, EvaluateConfig, EvaluationResults, MeasuredCase, ModelChoices, evaluate,
-    measure_cases,
+    measure_cases, offered_predictors,
 };
 pub use evaluation::{BEYOND_FLOOR, Evaluated, EvaluatedSubject, EvaluationBuilder};
 pub use findings::{DetectionRule, Finding, Findings};
@@ -147,7 +147,7 @@ pub use localize::{
     CaseFolders, ChannelMaps, FailedCase, FinishedCases, LocalizationReport, LocalizeConfig, LocalizedCase,
     LocalizedCases, MappedPredictor, OutputLayout, ReportPages, WrittenMaps, localize_folder,
 };
-pub use maps::{Maps, Scene, Stage, score_each, score_subject};
+pub use maps::{MapScenes, Maps, Scene, Stage, score_each, score_subject};
 pub use measured::PredictorCurves;
 pub use model_set::{LearnedEnsemble, ModelSet};
 pub use normal_slices::{fit_preprocessing, normal_examples};

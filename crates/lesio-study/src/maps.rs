@@ -90,6 +90,17 @@ pub struct Scene {
     pub footprint: Option<[f64; 2]>,
 }
 
+/// The scenes of a map among those of several models.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct MapScenes<'s> {
+    /// The scene of the first model, in which all maps are compared.
+    pub common: &'s Scene,
+    /// The scene of the map's own model, which has another foreground and resolution if its preprocessing differs; of an
+    /// ensemble that of the first model.
+    pub own: &'s Scene,
+}
+
 impl Scene {
     /// Returns an error for an array of another shape than the foreground, and for an invalid axis.
     pub(crate) fn check<T>(&self, what: &'static str, array: &Array3<T>) -> Result<(), StudyError> {

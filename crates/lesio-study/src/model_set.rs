@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use lesio_anomaly::{
     EnsembleConfig, EnsembleMember, EnsembleRule, Localizer, LocalizerEnsemble, MemberScale, NormalScores,
-    PredictorName, ValidationLesions,
+    PostProcessing, PredictorName, ValidationLesions,
 };
 use lesio_metrics::average_precision;
 use lesio_report::{Scale, ScaleError};
@@ -12,7 +12,7 @@ use ndarray::{Array3, ArrayView1, ArrayView3};
 use serde::{Deserialize, Serialize};
 
 use crate::error::StudyError;
-use crate::maps::{Maps, Scene, score_each};
+use crate::maps::{MapScenes, Maps, Scene, score_each};
 use crate::names::check_unique;
 use crate::pixels::LesionSlices;
 use crate::presentation::normal_scale;
@@ -143,16 +143,21 @@ impl ModelSet {
 
     /// Adds two ensembles that are learned from lesions of validation subjects; subjects without a lesion or a truth
     /// are skipped. `ensemble-weighted` has learned weights ([`ValidationLesions::learn`]), `ensemble-greedy` has
-    /// members selected by average precision ([`ValidationLesions::select`]). Also returns the learned ensembles.
+    /// members selected by average precision ([`ValidationLesions::select`]). Also returns the learned ensembles. Without a
+    /// lesion nothing is learned: the set stays as it is, and a warning says so.
     ///
     /// # Errors
-    /// If a subject cannot be scored, if there is no lesion, and if no member scores lesions higher.
+    /// If a subject cannot be scored, and if no member scores lesions higher.
     pub fn learn_weights(
         mut self,
         validation: &(impl Subjects + ?Sized),
         progress: impl FnMut(usize),
     ) -> Result<(Self, Vec<LearnedEnsemble>), StudyError> {
         let lesions = self.validation_lesions(validation, progress)?;
+        if lesions.is_empty() {
+            tracing::warn!("no validation case has a lesion: no ensemble with weights is learned");
+            return Ok((self, Vec::new()));
+        }
         let names = self.member_names();
         let mut learned = Vec::new();
         for (name, weights) in
@@ -266,10 +271,10 @@ impl ModelSet {
                 let mut own: Vec<Array3<f32>> = Vec::new();
                 let mut slices: Option<LesionSlices> = None;
                 let members = self.member_places();
-                self.score_models(&subject, |scene, model, predictor, [_, map]| {
+                self.score_models(&subject, |scenes, model, predictor, [_, map]| {
                     if members.contains(&(model, predictor)) {
                         if slices.is_none() {
-                            slices = LesionSlices::of(scene, &truth)?;
+                            slices = LesionSlices::of(scenes.common, &truth)?;
                         }
                         own.extend(slices.as_ref().map(|slices| slices.cut(&map)));
                     }
@@ -296,6 +301,29 @@ impl ModelSet {
             Ok(format!("{} {} {}", model.label, model.localizer.fingerprint()?, names.join(" ")))
         };
         Ok(self.models.iter().map(of).collect::<Result<Vec<_>, StudyError>>()?.join(", "))
+    }
+
+    /// The filters of each localizer, by its label.
+    pub(crate) fn filters(&self) -> impl Iterator<Item = (&str, &PostProcessing)> {
+        self.models.iter().map(|model| (model.label.as_str(), model.localizer.postprocessing()))
+    }
+
+    /// The label of the first localizer, if another one finds the foreground by another rule.
+    pub(crate) fn common_foreground(&self) -> Option<&str> {
+        let rule = |model: &Member| {
+            let config = model.localizer.preprocessing().config();
+            (config.foreground.clone(), config.plane)
+        };
+        let first = self.models.first()?;
+        self.models.iter().any(|model| rule(model) != rule(first)).then_some(first.label.as_str())
+    }
+
+    /// Whether intensity has the same maps for a localizer as for the first.
+    pub(crate) fn shares_intensity(&self, place: usize) -> bool {
+        let input = |place: usize| {
+            self.model(place).map(|own| (own.preprocessing(), own.postprocessing(), own.position_normals()))
+        };
+        input(0) == input(place)
     }
 
     /// The first localizer.
@@ -379,20 +407,20 @@ impl ModelSet {
         Ok(Maps { maps, reconstruction, foreground, axis, resolution })
     }
 
-    /// Scores a subject as [`ModelSet::score`] does, but passes the name, the raw and the post-processed map to `each`
-    /// one after the other. Only the members of ensembles remain in memory.
+    /// Scores a subject as [`ModelSet::score`] does, but passes the scenes, the name, the raw and the post-processed map
+    /// to `each` one after the other. Only the members of ensembles remain in memory.
     ///
     /// # Errors
     /// Those of [`ModelSet::score`], and errors of `each`.
     pub fn score_each(
         &self,
         subject: &Subject,
-        mut each: impl FnMut(&Scene, &str, [&Array3<f32>; 2]) -> Result<(), StudyError>,
+        mut each: impl FnMut(MapScenes<'_>, &str, [&Array3<f32>; 2]) -> Result<(), StudyError>,
     ) -> Result<Scene, StudyError> {
         let places = if self.ensembles.is_empty() { Vec::new() } else { self.member_places() };
         let mut kept = Vec::with_capacity(places.len());
-        let scene = self.score_models(subject, |scene, model, predictor, [raw, map]| {
-            each(scene, &self.name_of(model, predictor), [&raw, &map])?;
+        let scene = self.score_models(subject, |scenes, model, predictor, [raw, map]| {
+            each(scenes, &self.name_of(model, predictor), [&raw, &map])?;
             if places.contains(&(model, predictor)) {
                 kept.push(map);
             }
@@ -401,21 +429,22 @@ impl ModelSet {
         let views = self.with_normals(&places, &kept);
         for (name, config) in &self.ensembles {
             let map = config.combine(&views)?;
-            each(&scene, name, [&map, &map])?;
+            each(MapScenes { common: &scene, own: &scene }, name, [&map, &map])?;
         }
         Ok(scene)
     }
 
-    /// Passes on the maps of every localizer's predictors; the scene is that of the first.
+    /// Passes on the maps of every localizer's predictors; returns the scene of the first localizer.
     fn score_models(
         &self,
         subject: &Subject,
-        mut each: impl FnMut(&Scene, usize, PredictorName, [Array3<f32>; 2]) -> Result<(), StudyError>,
+        mut each: impl FnMut(MapScenes<'_>, usize, PredictorName, [Array3<f32>; 2]) -> Result<(), StudyError>,
     ) -> Result<Scene, StudyError> {
         let mut first: Option<Scene> = None;
         for (place, model) in self.models.iter().enumerate() {
             let own = score_each(&model.localizer, subject, &model.names, |scene, predictor, maps| {
-                each(first.as_ref().unwrap_or(scene), place, predictor, maps)
+                let common = first.as_ref().unwrap_or(scene);
+                each(MapScenes { common, own: scene }, place, predictor, maps)
             })?;
             first.get_or_insert(own);
         }

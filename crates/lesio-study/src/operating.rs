@@ -27,15 +27,20 @@ use crate::subject::Subject;
 pub enum ThresholdOrigin {
     /// The model's calibration: the score that one normal pixel in a thousand reaches, the default of `localize`.
     Calibration,
+    /// The same, but of a predictor that the model's file is not calibrated for, or after filters were changed: it was
+    /// calibrated on the normal slices of the validation cases, and does not ship.
+    ValidationNormals,
     /// The validation lesions: the best pooled Dice.
     Validation,
 }
 
-/// The fraction of normal pixels above the threshold of [`ThresholdOrigin::Calibration`].
+/// The fraction of normal pixels above the thresholds of [`ThresholdOrigin::Calibration`] and
+/// [`ThresholdOrigin::ValidationNormals`].
 pub const NOMINAL_RATE: f64 = 0.001;
 
 named!(ThresholdOrigin, "source of a threshold", {
     "calibration" => Self::Calibration,
+    "validation-normals" => Self::ValidationNormals,
     "validation" => Self::Validation,
 });
 
@@ -80,6 +85,9 @@ pub struct MarkedCase {
     pub dice: Option<f64>,
     /// HD95 of marks and truth, in millimeters of volumes and pixels of pictures; `None` if either is empty.
     pub hd95: Option<f64>,
+    /// Whether it is a picture.
+    #[serde(default)]
+    pub is_picture: bool,
     /// Pixels of the foreground of slices without a lesion, and those of them that are marked.
     pub normal_pixels: [u64; 2],
 }
@@ -108,12 +116,13 @@ pub struct OperatingFigures {
     pub false_findings: Option<f64>,
     /// See [`OperatingFigures::false_findings`].
     pub false_findings_interval: Option<[f64; 2]>,
-    /// Mean HD95 over the cases with a lesion and a mark.
+    /// Mean HD95 over the cases with a lesion and a mark, in millimeters of volumes and pixels of pictures; `None` if these
+    /// are mixed.
     pub hd95: Option<f64>,
     /// Cases with a lesion and without a mark.
     pub missed_cases: usize,
-    /// Fraction of the pixels of slices without a lesion that are marked; by [`ThresholdOrigin::Calibration`] it should
-    /// be [`NOMINAL_RATE`].
+    /// Fraction of the pixels of slices without a lesion that are marked; by thresholds of normal pixels it should be
+    /// [`NOMINAL_RATE`].
     pub false_positive_rate: Option<f64>,
     /// See [`OperatingFigures::false_positive_rate`].
     pub false_positive_rate_interval: Option<[f64; 2]>,
@@ -154,7 +163,6 @@ impl OperatingEvaluation {
             kind: subject.kind.clone(),
             spacing: (!scan.is_picture()).then(|| scan.geometry().spacing()),
             axis: Axis(scene.axis),
-            within: scene.foreground.clone(),
             lesion_slices: lesion_slices(truth, scene.axis),
             truth: truth.clone(),
         })
@@ -181,7 +189,7 @@ impl OperatingEvaluation {
         bootstrap.validate()?;
         let mut found = Vec::new();
         for predictor in self.order.names() {
-            for origin in [ThresholdOrigin::Calibration, ThresholdOrigin::Validation] {
+            for origin in ThresholdOrigin::ALL {
                 let key = (predictor.to_owned(), origin);
                 let Some(&threshold) = self.thresholds.get(&key) else { continue };
                 let own: Vec<&MarkedCase> = self
@@ -250,28 +258,30 @@ pub struct MarkedSubject<'a> {
     /// Of a volume, in millimeters.
     spacing: Option<[f64; 3]>,
     axis: Axis,
-    within: Array3<bool>,
     truth: Array3<bool>,
     /// Ascending.
     lesion_slices: Vec<usize>,
 }
 
 impl MarkedSubject<'_> {
-    /// Adds the marks of a predictor at a threshold, from its post-processed map.
+    /// Adds the marks of a predictor at a threshold, from its post-processed map, within the foreground of its model.
     ///
     /// # Errors
-    /// For a map of another shape than the foreground.
+    /// For a map or a foreground of another shape than the truth.
     pub fn add(
         &mut self,
         predictor: &str,
         map: &Array3<f32>,
+        foreground: &Array3<bool>,
         point: &OperatingPoint,
     ) -> Result<(), StudyError> {
-        if map.dim() != self.within.dim() {
-            let (found, expected) = (map.shape().to_vec(), self.within.shape().to_vec());
-            return Err(StudyError::Shape { what: "a map".to_owned(), found, expected });
+        for (what, found) in [("a map", map.shape()), ("the foreground", foreground.shape())] {
+            if found != self.truth.shape() {
+                let (found, expected) = (found.to_vec(), self.truth.shape().to_vec());
+                return Err(StudyError::Shape { what: what.to_owned(), found, expected });
+            }
         }
-        let within = Zip::from(map).and(&self.within);
+        let within = Zip::from(map).and(foreground);
         let mut marked = within.map_collect(|&score, &inside| inside && score >= point.threshold);
         // Regions and distances are computed within the box of all marks and lesions: most maps are empty elsewhere.
         let both = Zip::from(&marked).and(&self.truth).map_collect(|&a, &b| a || b);
@@ -284,7 +294,7 @@ impl MarkedSubject<'_> {
         let mut normal_pixels = [0; 2];
         for slice in (0..self.truth.len_of(self.axis)).filter(|slice| !self.lesion_slices.contains(slice)) {
             let marked = marked.index_axis(self.axis, slice);
-            Zip::from(marked).and(self.within.index_axis(self.axis, slice)).for_each(|&marked, &inside| {
+            Zip::from(marked).and(foreground.index_axis(self.axis, slice)).for_each(|&marked, &inside| {
                 normal_pixels[0] += u64::from(inside);
                 normal_pixels[1] += u64::from(marked);
             });
@@ -304,6 +314,7 @@ impl MarkedSubject<'_> {
             lesions,
             dice,
             hd95,
+            is_picture: self.spacing.is_none(),
             normal_pixels,
         };
         let evaluation = &mut *self.evaluation;
@@ -371,6 +382,7 @@ impl OperatingFigures {
             let replicates: Replicates = resampling.as_ref()?.over_samples(statistic);
             replicates.interval().ok().map(|found| [found.lower, found.upper])
         };
+        let is_mixed = cases.iter().any(|case| case.is_picture != cases[0].is_picture);
         let missed = |case: &&&MarkedCase| case.lesions.lesions > 0 && case.lesions.predictions == 0;
         Self {
             predictor: predictor.to_owned(),
@@ -383,7 +395,7 @@ impl OperatingFigures {
             precision: counts(&all).precision(),
             false_findings: false_findings(&all),
             false_findings_interval: interval(&false_findings),
-            hd95: mean(&mut cases.iter().filter_map(|case| case.hd95)),
+            hd95: mean(&mut cases.iter().filter_map(|case| case.hd95)).filter(|_| !is_mixed),
             missed_cases: cases.iter().filter(missed).count(),
             false_positive_rate: rate(&all),
             false_positive_rate_interval: interval(&rate),
@@ -423,16 +435,20 @@ mod tests {
         // Two lesions, of which one is found, and a false finding.
         let truth = at(&[[1, 1, 0], [1, 2, 0], [8, 8, 2]]);
         let marks = at(&[[1, 2, 0], [1, 3, 0], [5, 5, 1]]);
+        let all = scene(shape).foreground;
         let score = |marks: &Array3<bool>| marks.mapv(|marked| if marked { 0.5 } else { 0.4 });
         let mut ann = evaluation.subject(&subject("ann", shape), &scene(shape), &truth).unwrap();
-        ann.add("marks", &score(&marks), &point).unwrap();
-        assert!(matches!(ann.add("marks", &Array3::zeros((1, 1, 1)), &point), Err(StudyError::Shape { .. })));
+        ann.add("marks", &score(&marks), &all, &point).unwrap();
+        assert!(matches!(
+            ann.add("marks", &Array3::zeros((1, 1, 1)), &all, &point),
+            Err(StudyError::Shape { .. })
+        ));
         // A normal case with a false finding, and an abnormal one of which nothing is found.
         let nothing = at(&[]);
         let mut bob = evaluation.subject(&subject("bob", shape), &scene(shape), &nothing).unwrap();
-        bob.add("marks", &score(&at(&[[0, 0, 0]])), &point).unwrap();
+        bob.add("marks", &score(&at(&[[0, 0, 0]])), &all, &point).unwrap();
         let mut cid = evaluation.subject(&subject("cid", shape), &scene(shape), &at(&[[0, 0, 0]])).unwrap();
-        cid.add("marks", &score(&nothing), &point).unwrap();
+        cid.add("marks", &score(&nothing), &all, &point).unwrap();
 
         let found = evaluation.figures(&BootstrapConfig::new(1).replicates(50)).unwrap();
         assert_eq!(found.len(), 1);
@@ -462,7 +478,8 @@ mod tests {
         map[[0, 0, 0]] = 1.0;
         map.slice_mut(ndarray::s![3..5, 3..5, ..]).fill(1.0);
         let mut ann = evaluation.subject(&subject("ann", shape), &scene(shape), &truth).unwrap();
-        ann.add("marks", &map, &OperatingPoint::new(ThresholdOrigin::Validation, 1.0, 3)).unwrap();
+        let all = scene(shape).foreground;
+        ann.add("marks", &map, &all, &OperatingPoint::new(ThresholdOrigin::Validation, 1.0, 3)).unwrap();
         let found = &evaluation.cases()[0];
         assert_eq!((found.lesions.predictions, found.normal_pixels), (1, [36, 4]));
         assert_eq!((found.dice, found.hd95), (None, None));

@@ -12,6 +12,9 @@ pub(crate) struct ScoredPixels {
     shape: (usize, usize, usize),
     axis: usize,
     pub(crate) slices: Vec<usize>,
+    /// The slices of maps that are stacked: these, and after each gap between lesions one of it, whose pixels do not count.
+    /// Without it, lesions above and below the gap would touch and count as one region.
+    stacked: Vec<usize>,
     /// `None` if there is no slice.
     pixels: Option<TruePixels>,
 }
@@ -26,18 +29,22 @@ impl ScoredPixels {
             ndarray::Zip::from(&scene.foreground).and(truth).map_collect(|&inside, &lesion| inside || lesion);
         let axis = scene.axis;
         let of = |slices: Vec<usize>| -> Result<Self, StudyError> {
-            let stacked = |mask: &Array3<bool>| mask.select(Axis(axis), &slices);
+            let stacked = with_separators(&slices);
             let is_whole = slices.len() == truth.len_of(Axis(axis));
             let pixels = match (truth.is_empty() || slices.is_empty(), is_whole) {
                 (true, _) => None,
                 (_, true) => Some(TruePixels::new(truth.view(), within.view(), Connectivity::Vertex)?),
-                (_, false) => Some(TruePixels::new(
-                    stacked(truth).view(),
-                    stacked(&within).view(),
-                    Connectivity::Vertex,
-                )?),
+                (_, false) => {
+                    let cut = |mask: &Array3<bool>| mask.select(Axis(axis), &stacked);
+                    let mut within = cut(&within);
+                    let separators = stacked.iter().zip(within.axis_iter_mut(Axis(axis)));
+                    separators
+                        .filter(|(slice, _)| slices.binary_search(slice).is_err())
+                        .for_each(|(_, mut pixels)| pixels.fill(false));
+                    Some(TruePixels::new(cut(truth).view(), within.view(), Connectivity::Vertex)?)
+                }
             };
-            Ok(Self { shape: truth.dim(), axis, slices, pixels })
+            Ok(Self { shape: truth.dim(), axis, slices, stacked, pixels })
         };
         Ok([of(lesion_slices(truth, axis))?, of((0..truth.len_of(Axis(axis))).collect())?])
     }
@@ -58,10 +65,20 @@ impl ScoredPixels {
             pixels,
             match self.slices.len() == map.len_of(axis) {
                 true => map.into(),
-                false => map.select(axis, &self.slices).into(),
+                false => map.select(axis, &self.stacked).into(),
             },
         )))
     }
+}
+
+/// Ascending slices, and between two that are no neighbors the one after the first.
+fn with_separators(slices: &[usize]) -> Vec<usize> {
+    let mut all = Vec::with_capacity(slices.len());
+    for &slice in slices {
+        all.extend(all.last().filter(|&&last| last + 1 < slice).map(|last| last + 1));
+        all.push(slice);
+    }
+    all
 }
 
 /// The slices of a subject with a lesion.

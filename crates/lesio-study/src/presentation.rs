@@ -152,8 +152,9 @@ pub(crate) fn image_table(images: &ImageFigures) -> Result<Table, PresentationEr
 /// None in practice; the table checks its own rows.
 pub(crate) fn operating_table(figures: &[OperatingFigures]) -> Result<Table, PresentationError> {
     let caption = format!(
-        "At the thresholds that ship, after post-processing: that of the calibration (what {NOMINAL_RATE} of normal pixels reach), and \
-         that of the best Dice on validation lesions. Dice and HD95 (mm, or pixels of pictures) by case; lesions found one to one by \
+        "After post-processing, at the threshold of the calibration in the model's file (what {NOMINAL_RATE} of normal pixels reach); \
+         at that of the normal slices of the validation cases (validation-normals), which does not ship, for maps that the file is not \
+         calibrated for; and at that of the best Dice on validation lesions. Dice and HD95 (mm, or pixels of pictures) by case; lesions found one to one by \
          regions that touch them; 95 % intervals over subjects."
     );
     let columns = ["predictor", "threshold of"].map(Column::new).into_iter().chain([
@@ -321,17 +322,18 @@ pub(crate) fn shown_slice(subject: &Subject, scene: &Scene, truth: &Array3<bool>
         return None;
     }
     let scan = &subject.scan;
-    let label = match scan.is_picture() {
-        true => subject.id.clone(),
-        false => format!("{}, slice {slice}", subject.id),
-    };
-    let inside = truth.mapv(|inside| f32::from(u8::from(inside)));
-    let nothing = Array2::zeros((0, 0));
-    let row = Shown { label, image: nothing.clone(), reconstruction: nothing, maps: Vec::new(), truth: None };
     let codes = scan.geometry().axis_codes();
     let (world, is_positive) = codes[scene.axis].world();
     let plane = [Plane::Sagittal, Plane::Coronal, Plane::Axial][world];
     let index = if is_positive { slice } else { truth.len_of(axis) - 1 - slice };
+    // Numbered in RAS+, as on the pages of `localize`.
+    let label = match scan.is_picture() {
+        true => subject.id.clone(),
+        false => format!("{}, slice {index}", subject.id),
+    };
+    let inside = truth.mapv(|inside| f32::from(u8::from(inside)));
+    let nothing = Array2::zeros((0, 0));
+    let row = Shown { label, image: nothing.clone(), reconstruction: nothing, maps: Vec::new(), truth: None };
     let mut shown = ShownSlice { row, geometry: *scan.geometry(), plane, index };
     shown.row.image = shown.cut(&scan.channel(0)?);
     shown.row.truth = Some(shown.cut(&inside).mapv(|value| value > 0.5));

@@ -7,7 +7,7 @@ use lesio_anomaly::{Calibration, Localizer, NormalScores, PredictorName};
 use lesio_report::{Column, Estimate, Table, TableCell};
 use serde::Serialize;
 
-use crate::calibrating::{calibrate, normal_scores};
+use crate::calibrating::{calibrate, normal_scores, normal_slices};
 use crate::error::StudyError;
 use crate::maps::score_each;
 use crate::observer::{Observer, Step};
@@ -26,7 +26,7 @@ pub struct Recalibration {
     /// Number of normal subjects of the calibration: the patients with a normal slice. Several images of one patient
     /// are one subject.
     pub subjects: usize,
-    /// Number of images.
+    /// Number of images with a normal slice. Others do not calibrate.
     pub images: usize,
     /// By predictor and nominal rate.
     pub rates: Vec<CalibrationRate>,
@@ -90,7 +90,9 @@ impl NormalRates {
 }
 
 /// Calibrates a localizer on your own normal subjects, such as those of another hospital or scanner. Only the
-/// calibration is replaced: weights, filters, normalization by position and the selected predictor are kept.
+/// calibration is replaced: weights, filters, normalization by position and the selected predictor are kept. So is the
+/// ensemble, with the normal scores by which its members are combined; the calibrations of its other localizers are
+/// replaced, too.
 ///
 /// The predictors are those of the old calibration; without one, all that do not iterate. Slices with a lesion are left
 /// out, and several images of one patient are one normal subject, as in [`calibrate`]. Images are read four times.
@@ -109,7 +111,7 @@ pub fn recalibrate(
     }
     let all = Part { all: subjects, places: (0..subjects.count()).collect() };
     let mut before = Counts::default();
-    let patients = check(&localizer, &all, &names, &mut before, observer)?;
+    let Checked { patients, images } = check(&localizer, &all, &names, &mut before, observer)?;
     let [even, odd] = [0, 1].map(|half| {
         let places = patients.iter().enumerate().filter(|(_, patient)| **patient % 2 == half);
         Part { all: subjects, places: places.map(|(place, _)| place).collect() }
@@ -121,10 +123,22 @@ pub fn recalibrate(
             check(&made, judged, &names, &mut after, observer)?;
         }
     }
-    let made = calibrated(localizer, &all, &names, observer)?;
+    let mut made = calibrated(localizer, &all, &names, observer)?;
     if made.calibration().is_empty() {
         let what = "no subject has a normal slice to calibrate on".to_owned();
         return Err(StudyError::Nothing { what }.into());
+    }
+    if let Some(ensemble) = made.ensemble().cloned() {
+        let mut others = Vec::with_capacity(made.others().len());
+        for other in made.others() {
+            let names: Vec<PredictorName> = other.calibration().predictors().collect();
+            let chosen = other.chosen().cloned();
+            let other = calibrated(other.clone(), &all, &names, observer)?;
+            others.push(other.with_chosen(chosen).map_err(StudyError::from)?);
+        }
+        // The maps of the ensemble stay as they are, so its new calibration holds.
+        let calibration = made.calibration().clone();
+        made = made.with_ensemble(ensemble, others).map_err(StudyError::from)?.with_calibration(calibration);
     }
     let rates = names.iter().flat_map(|&predictor| {
         let (before, after) = (&before, &after);
@@ -139,7 +153,7 @@ pub fn recalibrate(
     let normals = names.iter().filter_map(|&name| made.calibration().get(name));
     let subjects = normals.map(NormalScores::subjects).max().unwrap_or(0);
     let localizer = made.with_chosen(chosen).map_err(StudyError::from)?;
-    Ok(Recalibration { localizer, subjects, images: all.count(), rates })
+    Ok(Recalibration { localizer, subjects, images, rates })
 }
 
 /// Counts what exceeds the thresholds of a localizer among some subjects, see [`Counts::add`].
@@ -149,11 +163,11 @@ fn check(
     names: &[PredictorName],
     counts: &mut Counts,
     observer: &mut dyn Observer,
-) -> Result<Vec<usize>, StudyError> {
+) -> Result<Checked, StudyError> {
     observer.begin(&Step::CheckingCalibration, subjects.count());
-    let patients = counts.add(localizer, subjects, names, |done| observer.advance(done))?;
+    let checked = counts.add(localizer, subjects, names, |done| observer.advance(done))?;
     observer.end();
-    Ok(patients)
+    Ok(checked)
 }
 
 /// A localizer that is calibrated on some subjects.
@@ -231,6 +245,14 @@ impl<S: Subjects + ?Sized> Subjects for Part<'_, S> {
     }
 }
 
+/// The subjects that were checked.
+struct Checked {
+    /// For each subject the number of its patient, from 0 in the order of their first subjects.
+    patients: Vec<usize>,
+    /// Number of subjects with a normal slice.
+    images: usize,
+}
+
 /// Pixels and patients above thresholds, by predictor and rate.
 #[derive(Default)]
 struct Counts(BTreeMap<PredictorName, [Count; RATES.len()]>);
@@ -244,16 +266,16 @@ struct Count {
 }
 
 impl Counts {
-    /// Counts by the calibration of a localizer. Returns for each subject the number of its patient, from 0 in the order of
-    /// their first subjects. A patient is judged once, so all of its subjects must be among these.
+    /// Counts by the calibration of a localizer. A patient is judged once, so all of its subjects must be among these.
     fn add(
         &mut self,
         localizer: &Localizer,
         subjects: &(impl Subjects + ?Sized),
         names: &[PredictorName],
         mut progress: impl FnMut(usize),
-    ) -> Result<Vec<usize>, StudyError> {
-        let (mut patients, mut order) = (Vec::new(), BTreeMap::new());
+    ) -> Result<Checked, StudyError> {
+        let (mut images, mut order) = (0, BTreeMap::new());
+        let mut patients = Vec::new();
         let mut highest: BTreeMap<PredictorName, BTreeMap<usize, f32>> = BTreeMap::new();
         // Removed, since it would warn of unknown resolutions, which are examined here.
         let calibration = localizer.calibration().clone();
@@ -264,7 +286,7 @@ impl Counts {
             let patient = *order.entry(subject.patient.clone()).or_insert(next);
             patients.push(patient);
             let truth = subject.truth()?;
-            score_each(&localizer, &subject, names, |scene, name, [_, map]| {
+            let scene = score_each(&localizer, &subject, names, |scene, name, [_, map]| {
                 let Some(normals) = calibration.get(name) else { return Ok(()) };
                 let scores = normal_scores(scene, &map, truth.as_deref());
                 let Some(own) = scores.iter().copied().reduce(f32::max) else { return Ok(()) };
@@ -277,6 +299,7 @@ impl Counts {
                 }
                 Ok(())
             })?;
+            images += usize::from(normal_slices(&scene, truth.as_deref()) > 0);
             progress(place + 1);
         }
         for (name, highest) in highest {
@@ -287,7 +310,7 @@ impl Counts {
                 count.alarms += highest.values().filter(|own| **own >= threshold).count();
             }
         }
-        Ok(patients)
+        Ok(Checked { patients, images })
     }
 
     fn of(&self, predictor: PredictorName, rate: usize) -> Option<NormalRates> {
@@ -300,7 +323,8 @@ impl Counts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::calibrating::tests::{head, localizer};
+    use crate::calibrating::tests::{head, localizer, localizer_of};
+    use lesio_anomaly::{EnsembleConfig, EnsembleMember, EnsembleRule, LocalizerEnsemble};
     use lesio_image::Scan;
 
     /// A head from a scanner that leaves a fine pattern in its images.
@@ -406,6 +430,49 @@ mod tests {
             ("calibrating", 20),
         ];
         assert_eq!(steps.0, expected.map(|(step, done)| (step.to_owned(), done)));
+    }
+
+    /// All calibrations in a file are of the same subjects, and the maps of the ensemble stay as they are.
+    #[test]
+    fn an_ensemble_is_recalibrated_with_its_members() {
+        let names = [PredictorName::PixelL1, PredictorName::Ensemble];
+        let at_home: Vec<Subject> = (0..6).map(|k| head(100 + k, None)).collect();
+        let member = |seed| calibrate(localizer_of(seed), &at_home, &names[..1], |_| {}).unwrap();
+        let normals = |of: &Localizer| of.calibration().get(names[0]).unwrap().clone();
+        let members = [member(1), member(2)];
+        let places = members
+            .iter()
+            .enumerate()
+            .map(|(place, own)| EnsembleMember::new(format!("m{place}"), place, names[0], normals(own)));
+        let ensemble = LocalizerEnsemble::new(EnsembleConfig::new(EnsembleRule::Mean), places.collect());
+        let [first, other] = members;
+        let made = first.with_ensemble(ensemble, vec![other]).unwrap();
+        let made = calibrate(made, &at_home, &names, |_| {}).unwrap();
+        let elsewhere: Vec<Subject> = (0..10).map(|k| elsewhere(200 + k)).collect();
+        let found = recalibrate(made.clone(), &elsewhere, &mut ()).unwrap().localizer;
+        for name in names {
+            assert_eq!(found.calibration().get(name).unwrap().subjects(), 10, "{name}");
+        }
+        assert_eq!(normals(&found.others()[0]).subjects(), 10);
+        assert_eq!(found.ensemble(), made.ensemble());
+        let map = |of: &Localizer| of.score(&elsewhere[0].scan, &names[1..]).unwrap().scores[0].raw.clone();
+        assert_eq!(map(&found), map(&made));
+    }
+
+    /// Images in which every slice has a lesion do not calibrate, and do not count.
+    #[test]
+    fn images_that_do_not_calibrate_do_not_count() {
+        let names = [PredictorName::PixelL1];
+        let at_home: Vec<Subject> = (0..3).map(|k| head(100 + k, None)).collect();
+        let made = calibrate(localizer(), &at_home, &names, |_| {}).unwrap();
+        let mut abnormal = head(200, Some(8));
+        let all = lesio_image::Volume::new(
+            ndarray::Array3::from_elem((32, 32, 4), true),
+            *abnormal.scan.geometry(),
+        );
+        abnormal = Subject::new("abnormal", abnormal.scan, Some(all));
+        let found = recalibrate(made, &[head(201, None), abnormal, head(202, None)], &mut ()).unwrap();
+        assert_eq!((found.images, found.subjects), (2, 2));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Selection of thresholds on validation subjects.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use lesio_metrics::{MetricError, Scratch, StreamedValidation, ValidationThreshold};
@@ -21,8 +21,8 @@ pub type Thresholds = BTreeMap<(String, Stage), ValidationThreshold>;
 #[derive(Debug)]
 pub struct ThresholdChoice {
     pixels: BTreeMap<(String, Stage), StreamedValidation>,
-    /// Subjects that have a lesion.
-    subjects: usize,
+    /// Patients with a lesion.
+    patients: BTreeSet<String>,
     scratch: Scratch,
 }
 
@@ -35,7 +35,7 @@ pub struct ValidationChoice {
     /// The average precision of each predictor and stage on the collected slices; predictors without a lesion are left
     /// out.
     pub average_precisions: BTreeMap<(String, Stage), f64>,
-    /// Number of subjects with a lesion.
+    /// Number of subjects with a lesion: several images of a patient are one subject.
     pub subjects: usize,
 }
 
@@ -44,30 +44,33 @@ impl ThresholdChoice {
     /// remains there.
     #[must_use]
     pub fn new(folder: Option<&Path>) -> Self {
-        Self { pixels: BTreeMap::new(), subjects: 0, scratch: scratch(folder) }
+        Self { pixels: BTreeMap::new(), patients: BTreeSet::new(), scratch: scratch(folder) }
     }
 
-    /// Adds the slices with lesions of a validation subject.
+    /// Adds the slices with lesions of an image of a patient.
     ///
     /// # Errors
     /// For a truth or a map of another shape than the foreground, for NaN scores, and if scores cannot be stored.
-    pub fn add(&mut self, maps: &Maps, truth: &Array3<bool>) -> Result<(), StudyError> {
+    pub fn add(&mut self, patient: &str, maps: &Maps, truth: &Array3<bool>) -> Result<(), StudyError> {
         maps.check(truth.shape())?;
-        let mut subject = self.subject(&maps.scene(), truth)?;
+        let mut subject = self.subject(patient, &maps.scene(), truth)?;
         maps.maps.iter().try_for_each(|(name, [raw, map])| subject.add(name, [raw, map]))
     }
 
-    /// Starts a validation subject, whose maps are then added one predictor at a time.
+    /// Starts an image of a patient, whose maps are then added one predictor at a time.
     ///
     /// # Errors
     /// For a truth of another shape than the foreground.
     pub fn subject<'a>(
         &'a mut self,
+        patient: &str,
         scene: &Scene,
         truth: &Array3<bool>,
     ) -> Result<ValidationSubject<'a>, StudyError> {
         let [pixels, _] = ScoredPixels::of_scopes(scene, truth)?;
-        self.subjects += usize::from(!pixels.slices.is_empty());
+        if !pixels.slices.is_empty() {
+            self.patients.insert(patient.to_owned());
+        }
         Ok(ValidationSubject { choice: self, pixels, names: Names::default() })
     }
 
@@ -76,7 +79,7 @@ impl ThresholdChoice {
     /// # Errors
     /// If stored scores cannot be read.
     pub fn finish(mut self) -> Result<ValidationChoice, StudyError> {
-        let mut choice = ValidationChoice { subjects: self.subjects, ..ValidationChoice::default() };
+        let mut choice = ValidationChoice { subjects: self.patients.len(), ..ValidationChoice::default() };
         for (key, pixels) in self.pixels {
             match pixels.best_dice(&mut self.scratch) {
                 Ok((threshold, precision)) => {

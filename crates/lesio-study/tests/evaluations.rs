@@ -172,6 +172,7 @@ fn a_case_that_cannot_be_scored_is_stated_and_stops_a_strict_run() {
         assert_eq!(back.failed(), left_out);
         let results = found.results(&mut ()).unwrap();
         assert_eq!((results.left_out(), results.failed.len()), (1, 0));
+        assert_eq!((results.cases, results.patients), (1, 1));
     }
     let strict = measured(&localizer, &test, &own.clone().bad_cases(BadCases::Stop));
     assert!(matches!(strict, Err(WorkflowError::Study(_))), "{strict:?}");
@@ -193,16 +194,20 @@ fn validation_adds_to_the_calibration_of_a_model() {
     };
     let partly = localizer(1, &[INTENSITY, L1]);
     let found = of(&partly, &config()).unwrap();
-    let threshold = |name: &str| {
-        let mut own = found.at_thresholds.iter().filter(|own| own.origin == ThresholdOrigin::Calibration);
-        own.find(|own| own.predictor == name).unwrap().threshold
+    let threshold_of = |name: &str, origin: ThresholdOrigin| {
+        let mut own = found.at_thresholds.iter().filter(|own| own.origin == origin);
+        own.find(|own| own.predictor == name).map(|own| own.threshold)
     };
+    let threshold = |name: &str| threshold_of(name, ThresholdOrigin::Calibration).unwrap();
     let shipped = |name: PredictorName| partly.calibration().get(name).unwrap().threshold(NOMINAL_RATE);
     assert_eq!(threshold("intensity"), shipped(INTENSITY));
     assert_eq!(threshold("pixel-l1"), shipped(L1));
     let both = calibrate(partly.clone(), &subjects(&validation)[..], &[L1, NEGATIVE], |_| {}).unwrap();
     let on_validation = |name: PredictorName| both.calibration().get(name).unwrap().threshold(NOMINAL_RATE);
-    assert_eq!(threshold("pixel-negative"), on_validation(NEGATIVE));
+    // It is not in the file, and the report says so.
+    assert_eq!(threshold_of("pixel-negative", ThresholdOrigin::Calibration), None);
+    let normals = |name: &str| threshold_of(name, ThresholdOrigin::ValidationNormals);
+    assert_eq!((normals("pixel-negative"), normals("pixel-l1")), (Some(on_validation(NEGATIVE)), None));
     assert_ne!(shipped(L1), on_validation(L1), "or the test says nothing");
 
     // The choice goes into the file, so only what the file has thresholds for can be chosen.
@@ -220,6 +225,95 @@ fn validation_adds_to_the_calibration_of_a_model() {
     );
     let none = best(&[PredictorName::PixelSsim]).unwrap_err().to_string();
     assert!(none.contains("vae is not calibrated for intensity, pixel-l1, pixel-negative"), "{none}");
+}
+
+/// Each model is measured as if it were alone, whatever others are measured beside it.
+#[test]
+fn marks_and_choices_of_a_model_do_not_depend_on_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    for (case, number, is_abnormal) in
+        [("t0", 1, true), ("t1", 2, false), ("v0", 3, true), ("v1", 4, false), ("v2", 5, true)]
+    {
+        write(&data, case, number, is_abnormal);
+    }
+    let data = open(&data, Matching::Place);
+    let (test, validation) = (cases(&data, "t"), cases(&data, "v"));
+    let heads = localizer(1, &[INTENSITY, L1]);
+    // It has another foreground: everything.
+    let vae = Vae::new(VaeConfig::new(1, 16, 16).widths([4]), 1.0, 3, &lesio_nn::Device::Cpu).unwrap();
+    let fitted = Preprocessing::new([16, 16]).fit([Scan::from(head(0))]).unwrap();
+    let photo = Localizer::new(Model::Vae(vae.into()), fitted, Provenance::new(3, "none")).unwrap();
+    let normal: Vec<Subject> = (0..3).map(|k| Subject::new(format!("n{k}"), head(100 + k), None)).collect();
+    let photo = calibrate(photo, &normal[..], &[INTENSITY, L1], |_| {}).unwrap();
+    let own = config().predictors(Some(vec![L1])).model_choices(ModelChoices::Best);
+    let of = |models: &[(&str, &Localizer)]| {
+        let models = models.iter().map(|(label, own)| ((*label).to_owned(), (*own).clone()));
+        evaluate(models, &test, &validation, &own, &mut ()).unwrap()
+    };
+    let pair = [("heads", &heads), ("photo", &photo)];
+    for models in [pair, [pair[1], pair[0]]] {
+        let together = of(&models);
+        for (label, localizer) in models {
+            let alone = of(&[(label, localizer)]);
+            let marks = |found: &lesio_study::EvaluationResults, name: &str| {
+                let all = found.at_thresholds.iter();
+                let own =
+                    all.filter(|own| own.predictor == name && own.origin == ThresholdOrigin::Calibration);
+                own.map(|own| (own.false_positive_rate, own.false_findings, own.dice)).collect::<Vec<_>>()
+            };
+            let name = format!("{label}/pixel-l1");
+            assert_eq!(marks(&together, &name), marks(&alone, "pixel-l1"), "{models:?}");
+            assert_eq!(marks(&together, &name).len(), 1);
+        }
+        let text = together.page("").unwrap().to_html();
+        assert!(text.contains("by different rules"), "the page does not say how maps are ranked");
+        // Filters of both, by label.
+        let report = serde_json::to_value(together.report().unwrap()).unwrap();
+        assert!(report.to_string().contains("\"heads\":{"), "{report}");
+    }
+    // The same preprocessing: intensity is measured once, and each may choose it, as it would alone.
+    let twin = localizer(1, &[INTENSITY, NEGATIVE]);
+    let own = config().predictors(Some(vec![NEGATIVE])).model_choices(ModelChoices::Best);
+    let models = [("heads", &heads), ("twin", &twin)].map(|(label, own)| (label.to_owned(), own.clone()));
+    let found = evaluate(models, &test, &validation, &own, &mut ()).unwrap();
+    assert_eq!(found.best["twin"].predictor, INTENSITY, "lesions are bright");
+    // Two validation patients with lesions.
+    assert_eq!(found.best["twin"].subjects, 2);
+}
+
+/// A split without lesions calibrates, and teaches no weights.
+#[test]
+fn validation_cases_without_a_lesion_leave_the_other_ensembles() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    for (case, number, is_abnormal) in [("t0", 1, true), ("v0", 3, false), ("v1", 4, false)] {
+        write(&data, case, number, is_abnormal);
+    }
+    let data = open(&data, Matching::Place);
+    let (test, validation) = (cases(&data, "t"), cases(&data, "v"));
+    let own = config().ensemble([L1, NEGATIVE]);
+    let model = ("vae".to_owned(), localizer(1, &[]));
+    let found = evaluate([model], &test, &validation, &own, &mut ()).unwrap();
+    assert!(found.learned.is_empty());
+    let names: Vec<&str> = found.evaluated.scopes[0].predictors.iter().map(|row| row.name.as_str()).collect();
+    assert!(names.contains(&"ensemble-mean") && !names.contains(&"ensemble-weighted"), "{names:?}");
+}
+
+/// A table of other cases is an error, not a report without a table.
+#[test]
+fn a_table_of_lesions_of_other_cases_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "t0", 1, true);
+    let test = cases(&open(folder.path(), Matching::Place), "t");
+    let groups = |case: &str| {
+        let table = format!("case,lesion,kind\n{case},1,bright\n");
+        let own = config().groups(Some(LesionGroups::read(table.as_bytes()).unwrap()));
+        measured(&localizer(1, &[L1]), &test, &own).map(|_| ())
+    };
+    let error = groups("T0").unwrap_err().to_string();
+    assert!(error.contains("\"T0\"") && error.contains("\"t0\""), "{error}");
+    groups("t0").unwrap();
 }
 
 fn subjects(cases: &[Case]) -> Vec<Subject> {

@@ -95,8 +95,10 @@ pub struct MeasuredCase {
 pub(super) struct Frame {
     /// The maps in their order, each with its display scale.
     pub(super) maps: Vec<(String, Scale)>,
-    /// The filters of the first model.
-    pub(super) postprocessing: Option<PostProcessing>,
+    /// The filters of each model, by its label.
+    pub(super) filters: Vec<(String, PostProcessing)>,
+    /// The label of the first model, in whose foreground maps are ranked, if others have another.
+    pub(super) common_foreground: Option<String>,
     #[serde(with = "pairs")]
     pub(super) thresholds: Thresholds,
     /// On the validation cases, by map.
@@ -189,7 +191,7 @@ impl CohortMeasurements {
         let images = images.finish(&frame.bootstrap)?;
         let at_thresholds = operating.figures(&frame.bootstrap)?;
         let evaluated = evaluation.finish(&frame.thresholds, &self.seconds, &frame.bootstrap)?;
-        let chosen = ChosenMap::of(&frame.average_precisions, &evaluated.scopes);
+        let chosen = ChosenMap::of(&frame.maps, &frame.average_precisions, &evaluated.scopes);
         let leader = chosen.as_ref().map(|chosen| chosen.name.as_str()).or_else(|| {
             let scope = evaluated.scopes.first()?;
             leading(scope, 1).last().copied()
@@ -204,7 +206,7 @@ impl CohortMeasurements {
             }
         }
         Ok(EvaluationResults {
-            cases: self.cases.len(),
+            cases: self.cases.iter().filter(|case| case.unscored.is_none()).count(),
             failed: self.unread.clone(),
             patients,
             evaluated,
@@ -220,7 +222,8 @@ impl CohortMeasurements {
             slices,
             content: frame.content,
             maps: frame.maps.clone(),
-            postprocessing: frame.postprocessing.clone(),
+            filters: frame.filters.clone(),
+            common_foreground: frame.common_foreground.clone(),
         })
     }
 

@@ -1,8 +1,8 @@
 //! Measuring one test case.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use lesio_anomaly::PredictError;
+use lesio_anomaly::{Localizer, PredictError};
 use lesio_image::PreprocessError;
 use lesio_io::dataset::Case;
 use lesio_metrics::{MetricError, PixelCurve, ValidationThreshold};
@@ -14,7 +14,7 @@ use crate::evaluation::EvaluationBuilder;
 use crate::groups::GroupedEvaluation;
 use crate::images::ImageEvaluation;
 use crate::lesion_groups::LesionGroups;
-use crate::maps::{Scene, Stage};
+use crate::maps::{MapScenes, Scene, Stage};
 use crate::model_set::ModelSet;
 use crate::operating::{NOMINAL_RATE, OperatingEvaluation, OperatingPoint, ThresholdOrigin};
 use crate::pixels::LesionSlices;
@@ -40,6 +40,8 @@ pub(super) struct Measurement {
 pub(super) struct Measuring<'a> {
     pub(super) models: &'a ModelSet,
     pub(super) choice: &'a ValidationChoice,
+    /// The names of the maps whose calibration is in the file of their model.
+    pub(super) shipped: &'a BTreeSet<String>,
     /// The kinds of defect that the data set states.
     pub(super) by_kind: &'a LesionGroups,
     pub(super) config: &'a EvaluateConfig,
@@ -48,8 +50,16 @@ pub(super) struct Measuring<'a> {
 impl Measuring<'_> {
     /// Reads a case, and checks that its truth, if there is one, fits its image.
     pub(super) fn read(&self, case: &Case) -> Result<Subject, StudyError> {
-        let subject = Subject::read_with(case, &self.config.reading)?;
+        let mut subject = Subject::read_with(case, &self.config.reading)?;
         subject.truth()?;
+        // In the order of the first model, whose reconstruction is shown beside the image.
+        let channels = self.models.first().map_or(&[][..], Localizer::channel_names);
+        if channels.len() > 1 && !subject.scan.names().is_empty() && subject.scan.names() != channels {
+            // An error is that of the model, and is reported when it scores.
+            if let Ok(ordered) = subject.scan.clone().with_channels(channels) {
+                subject.scan = ordered;
+            }
+        }
         Ok(subject)
     }
 
@@ -62,7 +72,18 @@ impl Measuring<'_> {
     ) -> Result<(Measurement, Option<StudyError>), WorkflowError> {
         let truth = subject.truth()?.ok_or_else(|| WorkflowError::NoMask { case: case.id().to_owned() })?;
         let lesions = match &self.config.groups {
-            Some(groups) => Some((self.lesion_numbers(case, subject)?, groups)),
+            Some(groups) => {
+                let numbers = self.lesion_numbers(case, subject)?;
+                let unlisted = groups.unlisted(case.id(), &numbers);
+                if !unlisted.is_empty() {
+                    tracing::warn!(
+                        "case {}: the lesions {unlisted:?} of the mask are not in the table of lesions, and have no part in the \
+                         figures by kind of lesion",
+                        case.id()
+                    );
+                }
+                Some((numbers, groups))
+            }
             None if self.by_kind.is_empty() => None,
             None => Some((truth.mapv(u32::from), self.by_kind)),
         };
@@ -95,7 +116,7 @@ impl Measuring<'_> {
         // Starts with the first map, so that a case that cannot be scored adds nothing.
         let mut started = None;
         let mut gathered = Some((evaluation, grouped, images, operating, lesions));
-        self.models.score_each(subject, |scene, name, maps| {
+        self.models.score_each(subject, |MapScenes { common: scene, own, .. }, name, maps| {
             if let Some((evaluation, grouped, images, operating, lesions)) = gathered.take() {
                 let groups = match lesions {
                     Some((mask, groups)) => {
@@ -114,8 +135,8 @@ impl Measuring<'_> {
             };
             measured.add(name, maps)?;
             images.add(name, maps[1])?;
-            for point in self.operating_points(name, scene) {
-                marks.add(name, maps[1], &point)?;
+            for point in self.operating_points(name, own) {
+                marks.add(name, maps[1], &own.foreground, &point)?;
             }
             if let Some(groups) = groups {
                 groups.add(name, maps[1])?;
@@ -136,18 +157,12 @@ impl Measuring<'_> {
 
     /// The numbers of the lesions of a case on the grid of its scan, all 0 for a normal case without a mask.
     fn lesion_numbers(&self, case: &Case, subject: &Subject) -> Result<Array3<u32>, WorkflowError> {
-        let grid = subject.scan.grid();
-        let (Some(path), Some(image)) = (case.mask().path(), case.images().first()) else {
-            return Ok(Array3::zeros(grid));
-        };
-        // A mask has one volume, as was seen when the truth was read; another number of a volume is that of the image.
-        let mask = self.config.reading.clone().volume(0).read_as::<u8>(path)?;
-        let grid = subject.scan.placed(Array3::from_elem(grid, ()));
-        let mask = case.matching().bring(mask, path, &grid, image)?;
+        let Some(path) = case.mask().path() else { return Ok(Array3::zeros(subject.scan.grid())) };
+        let mask = case.labels_on(&subject.scan, path, &self.config.reading)?;
         Ok(mask.data().mapv(u32::from))
     }
 
-    /// The thresholds of a map: the one of the calibration (single predictors only), and the one chosen on validation lesions.
+    /// The thresholds of a map, for the scene of its model: the one of the calibration (single predictors only), and the one chosen on validation lesions.
     fn operating_points(&self, name: &str, scene: &Scene) -> Vec<OperatingPoint> {
         let Self { models, choice, .. } = *self;
         let own = models.predictors().into_iter().find(|(_, _, own)| own == name);
@@ -157,8 +172,12 @@ impl Measuring<'_> {
         let normal = own.and_then(|(_, predictor, _)| localizer?.calibration().get(predictor));
         let calibrated = normal.map(|normal| normal.threshold(NOMINAL_RATE));
         let chosen = choice.thresholds.get(&(name.to_owned(), Stage::Postprocessed));
+        let calibration = match self.shipped.contains(name) {
+            true => ThresholdOrigin::Calibration,
+            false => ThresholdOrigin::ValidationNormals,
+        };
         let points = [
-            (ThresholdOrigin::Calibration, calibrated),
+            (calibration, calibrated),
             (ThresholdOrigin::Validation, chosen.map(ValidationThreshold::value)),
         ];
         let points = points.into_iter().filter_map(|(origin, threshold)| Some((origin, threshold?)));

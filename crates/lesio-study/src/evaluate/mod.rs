@@ -12,4 +12,4 @@ mod work;
 pub use config::{EvaluateConfig, ModelChoices};
 pub use measurements::{CohortMeasurements, MeasuredCase};
 pub use results::{ChosenMap, EvaluationResults};
-pub use run::{evaluate, measure_cases};
+pub use run::{evaluate, measure_cases, offered_predictors};

@@ -31,7 +31,7 @@ const AT_THRESHOLDS: &str = "At the thresholds that ship";
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct EvaluationResults {
-    /// Test cases that could be read.
+    /// Test cases that were scored.
     pub cases: usize,
     /// Those that could not be, or whose truth is elsewhere, after the validation cases that could not be used.
     pub failed: Vec<FailedCase>,
@@ -63,8 +63,10 @@ pub struct EvaluationResults {
     pub(super) slices: Vec<Shown>,
     /// The maps in their order, with the scale on which each is shown.
     pub(super) maps: Vec<(String, Scale)>,
-    /// The filters of the first model.
-    pub(super) postprocessing: Option<PostProcessing>,
+    /// The filters of each model, by its label.
+    pub(super) filters: Vec<(String, PostProcessing)>,
+    /// The label of the first model, if others have another foreground.
+    pub(super) common_foreground: Option<String>,
 }
 
 impl EvaluationResults {
@@ -88,9 +90,16 @@ pub struct ChosenMap {
 }
 
 impl ChosenMap {
-    pub(super) fn of(validation: &BTreeMap<(String, Stage), f64>, scopes: &[ScopeReport]) -> Option<Self> {
-        let filtered = validation.iter().filter(|((_, stage), _)| *stage == Stage::Postprocessed);
-        let ((name, _), &best) = filtered.max_by(|a, b| a.1.total_cmp(b.1))?;
+    /// The best of the maps, and of equal ones the first.
+    pub(super) fn of(
+        maps: &[(String, Scale)],
+        validation: &BTreeMap<(String, Stage), f64>,
+        scopes: &[ScopeReport],
+    ) -> Option<Self> {
+        let filtered = maps.iter().filter_map(|(name, _)| {
+            validation.get(&(name.clone(), Stage::Postprocessed)).map(|&precision| (name, precision))
+        });
+        let (name, best) = filtered.rev().max_by(|a, b| a.1.total_cmp(&b.1))?;
         let reached = scopes
             .iter()
             .filter_map(|scope| {
@@ -111,7 +120,11 @@ impl fmt::Display for ChosenMap {
             self.name, self.validation_average_precision
         )?;
         for (scope, found, interval) in &self.reached {
-            write!(f, " On {}: {:.3}", scope.name(), found.unwrap_or(f64::NAN))?;
+            let Some(found) = found else {
+                write!(f, " On {}: not defined without lesions or without normal pixels.", scope.name())?;
+                continue;
+            };
+            write!(f, " On {}: {found:.3}", scope.name())?;
             if let Some([low, high]) = interval {
                 write!(f, " [{low:.3}, {high:.3}]")?;
             }
@@ -128,12 +141,14 @@ impl EvaluationResults {
     /// None in practice.
     pub fn report(&self) -> Result<EvaluationReport, serde_json::Error> {
         let scopes = self.evaluated.scopes.clone();
+        let filters = match &self.filters[..] {
+            [(_, filters)] => json!(filters),
+            all => json!(all.iter().cloned().collect::<BTreeMap<_, _>>()),
+        };
         let mut report = EvaluationReport { scopes, ..EvaluationReport::default() };
-        for (name, value) in [
-            ("cases", json!(self.cases)),
-            ("patients", json!(self.patients)),
-            ("postprocessing", json!(self.postprocessing)),
-        ] {
+        for (name, value) in
+            [("cases", json!(self.cases)), ("patients", json!(self.patients)), ("postprocessing", filters)]
+        {
             report.data.insert(name.to_owned(), value);
         }
         let mut extra = |name: &str, value| report.extra.insert(name.to_owned(), value);
@@ -204,6 +219,12 @@ impl EvaluationResults {
         let mut page = HtmlReport::new("Predictors against the truth").lead(lead);
         if let Some(chosen) = &self.chosen {
             page = page.paragraph(chosen.to_string());
+        }
+        if let Some(first) = &self.common_foreground {
+            page = page.paragraph(format!(
+                "The models find the foreground of images by different rules. All maps are ranked within that of {first}, so that \
+                 they are ranked on the same pixels. Marks at thresholds are those within each model's own."
+            ));
         }
         for scope in &self.evaluated.scopes {
             page = page.section(self.heading(scope.scope)).table(scope_table(scope)?);

@@ -72,6 +72,9 @@ pub fn measure_cases(
     config.validate()?;
     let localizers: Vec<(String, Localizer)> = localizers.into_iter().collect();
     check_predictors(&localizers, config.predictors.as_deref())?;
+    if let Some(groups) = &config.groups {
+        groups.check(test.iter().map(Case::id))?;
+    }
     let calibrated: BTreeMap<String, BTreeSet<PredictorName>> = localizers
         .iter()
         .map(|(label, localizer)| (label.clone(), localizer.calibration().predictors().collect()))
@@ -113,7 +116,14 @@ pub fn measure_cases(
     // Each worker may use an equal part of the memory.
     let reading = config.reading.clone().max_bytes(config.reading.limit() / config.workers as u64);
     let own = EvaluateConfig { reading, ..config.clone() };
-    let measuring = Measuring { models: &models, choice: &choice, by_kind: &by_kind, config: &own };
+    let is_shipped = |model: usize, predictor: &PredictorName| {
+        models.label(model).and_then(|label| calibrated.get(label)).is_some_and(|own| own.contains(predictor))
+    };
+    let shipped =
+        models.predictors().into_iter().filter(|(model, predictor, _)| is_shipped(*model, predictor));
+    let shipped: BTreeSet<String> = shipped.map(|(.., name)| name).collect();
+    let measuring =
+        Measuring { models: &models, choice: &choice, shipped: &shipped, by_kind: &by_kind, config: &own };
     measured.seconds = first_seconds(&measuring, &cases)?;
     let key = format!("{}; {options:08x}", measured.fingerprint);
     let work = Work { measuring, folder, key, is_only: test.len() == 1 };
@@ -192,7 +202,8 @@ fn frame(
     let maps = maps.map(|name| models.scale(&name).map(|scale| (name, scale))).collect::<Result<_, _>>();
     Ok(Frame {
         maps: maps.map_err(crate::PresentationError::from)?,
-        postprocessing: models.first().map(Localizer::postprocessing).cloned(),
+        filters: models.filters().map(|(label, filters)| (label.to_owned(), filters.clone())).collect(),
+        common_foreground: models.common_foreground().map(str::to_owned),
         thresholds: choice.thresholds.clone(),
         average_precisions: choice.average_precisions.clone(),
         learned,
@@ -232,9 +243,10 @@ fn first_seconds(
     Ok(BTreeMap::new())
 }
 
-/// The predictors of a localizer that can be measured: all that it supports. Of an ensemble that is given beside other
-/// models, it is the ensemble alone, since its members are measured as models if they are given.
-fn offered(localizer: &Localizer, several: bool) -> Vec<PredictorName> {
+/// The predictors of a localizer that [`evaluate`] can measure: all that it supports. Of an ensemble that is given beside
+/// other models (`several`), it is the ensemble alone, since its members are measured as models if they are given.
+#[must_use]
+pub fn offered_predictors(localizer: &Localizer, several: bool) -> Vec<PredictorName> {
     let mut names = localizer.predictors();
     if several && localizer.ensemble().is_some() {
         names.retain(|&name| name == PredictorName::Ensemble);
@@ -249,7 +261,7 @@ fn check_predictors(
 ) -> Result<(), StudyError> {
     let several = localizers.len() > 1;
     let mut all: BTreeSet<PredictorName> =
-        localizers.iter().flat_map(|(_, localizer)| offered(localizer, several)).collect();
+        localizers.iter().flat_map(|(_, localizer)| offered_predictors(localizer, several)).collect();
     all.insert(PredictorName::Intensity);
     let Some(absent) = requested.unwrap_or_default().iter().find(|name| !all.contains(*name)) else {
         return Ok(());
@@ -270,7 +282,7 @@ fn model_set(
     let mut models = ModelSet::new();
     let several = localizers.len() > 1;
     for (label, mut localizer) in localizers {
-        let offered = offered(&localizer, several);
+        let offered = offered_predictors(&localizer, several);
         let mut names = config.predictors.clone().unwrap_or_else(|| offered.clone());
         names.retain(|name| offered.contains(name) && *name != PredictorName::Intensity);
         names.insert(0, PredictorName::Intensity);
@@ -325,9 +337,9 @@ fn choose(
         // Without a lesion, a case says nothing about thresholds.
         if let Some(truth) = subject.truth()?.filter(|truth| truth.iter().any(|&inside| inside)) {
             let (mut started, mut choice) = (None, Some(&mut choice));
-            models.score_each(&subject, |scene, name, maps| {
+            models.score_each(&subject, |scenes, name, maps| {
                 if let Some(choice) = choice.take() {
-                    started = Some(choice.subject(scene, &truth)?);
+                    started = Some(choice.subject(&subject.patient, scenes.common, &truth)?);
                 }
                 started.as_mut().map_or(Ok(()), |subject| subject.add(name, maps))
             })?;
@@ -348,7 +360,26 @@ fn best_predictors(
     let (found, subjects) = (&choice.average_precisions, choice.subjects);
     let mut best: BTreeMap<String, ChosenPredictor> = BTreeMap::new();
     let mut skipped: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for (model, predictor, name) in models.predictors() {
+    let mut candidates = models.predictors();
+    // Intensity is measured once, with the first model. Where it has the same maps, others may choose it, too.
+    for model in (0..).take_while(|&model| models.model(model).is_some()).skip(1) {
+        if models.shares_intensity(model) {
+            let place = candidates.iter().position(|(own, ..)| *own == model).unwrap_or(candidates.len());
+            let intensity = PredictorName::Intensity;
+            candidates.insert(place, (model, intensity, intensity.to_string()));
+        } else if models
+            .model(model)
+            .and_then(Localizer::chosen)
+            .is_some_and(|own| own.predictor == PredictorName::Intensity)
+        {
+            let label = models.label(model).unwrap_or_default();
+            tracing::warn!(
+                "the choice of the model {label} was intensity, which is measured with the preprocessing of the first model here: \
+                 evaluate {label} alone to compare it"
+            );
+        }
+    }
+    for (model, predictor, name) in candidates {
         let Some(&precision) = found.get(&(name, Stage::Postprocessed)) else {
             return Err(WorkflowError::NoLesionsToChooseBy);
         };

@@ -12,7 +12,8 @@ use crate::interval::Interval95;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ClaimStatus {
-    /// The claim holds: the interval excludes 0 on the claim's side.
+    /// The claim holds: the interval excludes 0 on the claim's side. Where one of several comparisons suffices, their
+    /// intervals are those that hold together with a probability of 95 %.
     Yes,
     /// The opposite holds.
     No,
@@ -37,13 +38,7 @@ impl fmt::Display for Claim {
     }
 }
 
-/// The paired difference in average precision of two predictors of a cell, over the same patients.
-#[must_use]
-pub(crate) fn paired_difference(cell: &StudyCell, one: &str, other: &str) -> Option<Interval95> {
-    let (one, other) = (cell.score(one)?, cell.score(other)?);
-    Some(Interval95::of(one.average_precision - other.average_precision, differences(one, other)))
-}
-
+/// The paired differences in average precision of two predictors, over the same patients.
 fn differences<'a>(
     one: &'a PredictorScore,
     other: &'a PredictorScore,
@@ -101,8 +96,9 @@ fn projection(cells: &[StudyCell], medical: &str, natural: &str) -> Claim {
     Claim { claim, holds, evidence }
 }
 
-/// Rank of a predictor among those that need a model, 1 being the best, in the data and each replicate.
-fn rank(cell: &StudyCell, predictor: &str) -> Option<Interval95> {
+/// Rank of a predictor among those that need a model, 1 being the best, in the data and each replicate; one of several
+/// intervals that hold together.
+fn rank(cell: &StudyCell, predictor: &str, intervals: usize) -> Option<Interval95> {
     let own = cell.score(predictor)?;
     let others: Vec<&PredictorScore> = cell
         .predictors
@@ -115,7 +111,7 @@ fn rank(cell: &StudyCell, predictor: &str) -> Option<Interval95> {
     let estimate = count(own.average_precision, &|other| Some(other.average_precision));
     let values =
         own.replicates.iter().enumerate().map(|(k, own)| Some(count((*own)?, &|other| other.replicates[k])));
-    Some(Interval95::of(estimate, values))
+    Some(Interval95::among(intervals, estimate, values))
 }
 
 fn gradient_rank(cells: &[StudyCell]) -> Claim {
@@ -123,7 +119,8 @@ fn gradient_rank(cells: &[StudyCell]) -> Claim {
     let ranks: Vec<(String, Interval95)> = cells
         .iter()
         .filter_map(|cell| {
-            Some((format!("{}, {}", cell.domain, cell.variation.name()), rank(cell, "grad-kl")?))
+            let rank = rank(cell, "grad-kl", cells.len())?;
+            Some((format!("{}, {}", cell.domain, cell.variation.name()), rank))
         })
         .collect();
     let evidence = ranks
@@ -139,8 +136,7 @@ fn gradient_rank(cells: &[StudyCell]) -> Claim {
 
 fn beta(cells: &[StudyCell]) -> Claim {
     let claim = "The weight of the divergence (beta) matters for localization.".to_owned();
-    let mut evidence = Vec::new();
-    let mut holds = ClaimStatus::Undecided;
+    let mut compared = Vec::new();
     for cell in cells {
         let base_variation = Variation::default();
         let only_beta = Variation { beta: cell.variation.beta, ..base_variation } == cell.variation;
@@ -150,15 +146,20 @@ fn beta(cells: &[StudyCell]) -> Claim {
         let Some(base) = base(cells, &cell.domain) else { continue };
         for predictor in [PLAIN, "grad-kl", "grad-elbo"] {
             let (Some(one), Some(other)) = (cell.score(predictor), base.score(predictor)) else { continue };
-            let difference =
-                Interval95::of(one.average_precision - other.average_precision, differences(one, other));
-            evidence.push(format!(
-                "{}, {predictor}: beta {} minus beta 1: {difference}",
-                cell.domain, cell.variation.beta
-            ));
-            if difference.excludes_zero() {
-                holds = ClaimStatus::Yes;
-            }
+            compared.push((cell, predictor, one, other));
+        }
+    }
+    let mut evidence = Vec::new();
+    let mut holds = ClaimStatus::Undecided;
+    for &(cell, predictor, one, other) in &compared {
+        let estimate = one.average_precision - other.average_precision;
+        let difference = Interval95::among(compared.len(), estimate, differences(one, other));
+        evidence.push(format!(
+            "{}, {predictor}: beta {} minus beta 1: {difference}",
+            cell.domain, cell.variation.beta
+        ));
+        if difference.excludes_zero() {
+            holds = ClaimStatus::Yes;
         }
     }
     Claim { claim, holds, evidence }
@@ -166,19 +167,32 @@ fn beta(cells: &[StudyCell]) -> Claim {
 
 fn ensembling(cells: &[StudyCell]) -> Claim {
     let claim = "An ensemble of calibrated predictors is better than each of its members.".to_owned();
-    let mut evidence = Vec::new();
-    let mut decided = Vec::new();
+    let mut compared = Vec::new();
     for cell in cells.iter().filter(|cell| cell.variation == Variation::default()) {
         for member in ["pixel-positive", "pixel-ssim", "grad-elbo", "restoration"] {
-            if let Some(difference) = paired_difference(cell, "ensemble-mean", member) {
-                evidence.push(format!("{}: ensemble-mean minus {member}: {difference}", cell.domain));
-                decided.push(difference);
+            if let (Some(ensemble), Some(own)) = (cell.score("ensemble-mean"), cell.score(member)) {
+                compared.push((cell, member, ensemble, own));
             }
         }
     }
-    let holds = if !decided.is_empty() && decided.iter().all(|difference| difference.lower > 0.0) {
+    let of = |intervals: usize| {
+        let pairs = compared.iter();
+        pairs.map(move |(_, _, one, other)| {
+            let estimate = one.average_precision - other.average_precision;
+            Interval95::among(intervals, estimate, differences(one, other))
+        })
+    };
+    let evidence = compared.iter().zip(of(1));
+    let evidence = evidence
+        .map(|((cell, member, ..), difference)| {
+            format!("{}: ensemble-mean minus {member}: {difference}", cell.domain)
+        })
+        .collect();
+    // To be better than each, all must be decided, and each as if it were alone. One that is worse refutes it, so that
+    // is asked of all together.
+    let holds = if !compared.is_empty() && of(1).all(|difference| difference.lower > 0.0) {
         ClaimStatus::Yes
-    } else if decided.iter().any(|difference| difference.upper < 0.0) {
+    } else if of(compared.len()).any(|difference| difference.upper < 0.0) {
         ClaimStatus::No
     } else {
         ClaimStatus::Undecided
@@ -220,9 +234,9 @@ mod tests {
     #[test]
     fn paired_noise_cancels() {
         let cell = cell("m", 1.0, &[("a", 0.5), ("b", 0.4)]);
-        let difference = paired_difference(&cell, "a", "b").unwrap();
+        let [a, b] = ["a", "b"].map(|name| cell.score(name).unwrap());
+        let difference = Interval95::of(0.1, differences(a, b));
         assert!((difference.lower - 0.1).abs() < 1e-9 && (difference.upper - 0.1).abs() < 1e-9);
-        assert!(paired_difference(&cell, "a", "c").is_none());
     }
 
     #[test]
@@ -263,11 +277,19 @@ mod tests {
     }
 
     #[test]
+    fn many_comparisons_need_more_evidence_than_one() {
+        let values = || (0..2000).map(|k| Some(f64::from(k) - 20.0));
+        let [one, of_many] = [1, 10].map(|count| Interval95::among(count, 1000.0, values()));
+        assert!(one.excludes_zero() && !of_many.excludes_zero(), "{one} {of_many}");
+        assert_eq!(one, Interval95::of(1000.0, values()));
+    }
+
+    #[test]
     fn ranks_that_lie_apart_are_seen() {
         let first = cell("m", 1.0, &[("grad-kl", 0.9), (PLAIN, 0.1), ("intensity", 1.0)]);
         let last = cell("n", 1.0, &[("grad-kl", 0.1), (PLAIN, 0.9)]);
-        assert_eq!(rank(&first, "grad-kl").unwrap().estimate, 1.0);
-        assert_eq!(rank(&last, "grad-kl").unwrap().estimate, 2.0);
+        assert_eq!(rank(&first, "grad-kl", 1).unwrap().estimate, 1.0);
+        assert_eq!(rank(&last, "grad-kl", 1).unwrap().estimate, 2.0);
         assert_eq!(claims(&[first.clone(), last], "m", "n")[1].holds, ClaimStatus::Yes);
         assert_eq!(claims(&[first], "m", "n")[1].holds, ClaimStatus::Undecided);
     }

@@ -1,5 +1,6 @@
 //! The segmentation of a file, graded: what is written and said of it.
 
+use std::io;
 use std::path::Path;
 
 use lesio_image::{Plane, Scan, Volume, upright_slice};
@@ -73,17 +74,12 @@ impl GradedFile {
     /// reconstruction and a difference for each, such as `reconstruction_flair.nii.gz`.
     #[must_use]
     pub fn file_names(model: &QualityModel, is_volume: bool) -> Vec<String> {
-        let ending = if is_volume { "nii.gz" } else { "tiff" };
-        let channels = channel_parts(model);
-        let maps = ["reconstruction", "difference"].into_iter().flat_map(|map| {
-            let name = |channel: &String| format!("{map}{channel}.{ending}");
-            channels.iter().map(name).collect::<Vec<_>>()
-        });
-        ["assessment.png".to_owned()].into_iter().chain(maps).chain([format!("error.{ending}")]).collect()
+        names_of_files(&channel_parts(model), is_volume)
     }
 
     /// Writes maps on the image's grid and a picture into a folder, with the names of [`GradedFile::file_names`]; no error map
-    /// for a method that has none, and no picture where nothing is segmented. Returns the names of the files.
+    /// for a method that has none, and no picture where nothing is segmented. Returns the names of the files. With
+    /// [`Existing::Replace`], removes those that only an earlier segmentation or model had.
     ///
     /// # Errors
     /// A failure of the file system, and with [`Existing::Refuse`] a file that is there.
@@ -104,6 +100,18 @@ impl GradedFile {
         if let Some(montage) = self.montage()? {
             montage.to_picture()?.write_png(folder.join("assessment.png"), existing)?;
             names.push("assessment.png".to_owned());
+        }
+        if existing == Existing::Replace {
+            let all = names_of_files(&self.channels, !self.image.is_picture());
+            for name in all.iter().filter(|name| !names.contains(name)) {
+                let path = folder.join(name);
+                match std::fs::remove_file(&path) {
+                    Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                        return Err(QualityStudyError::Remove { path, source });
+                    }
+                    _ => {}
+                }
+            }
         }
         Ok(names)
     }
@@ -153,9 +161,20 @@ impl GradedFile {
             let distance = match (distance_millimeters, distance_pixels) {
                 (Some(length), _) => format!("HD95 of a slice {length:.1} mm on average"),
                 (None, Some(length)) => format!("HD95 of a slice {length:.1} pixels on average"),
+                (None, None) if self.segmentation.data().iter().any(|own| own == label) => {
+                    "no slice with a contour that could be judged".to_owned()
+                }
                 (None, None) => "segmented in no slice".to_owned(),
             };
             lines.push(format!("volume, label {label}: Dice {dice:.3} [{low:.2}, {high:.2}], {distance}"));
+        }
+        let missed = self.assessment.missed_slices();
+        if missed > 0 {
+            let slices = if missed == 1 { "slice" } else { "slices" };
+            lines.push(format!(
+                "  {missed} {slices} without a grade between graded ones: the estimate takes the structure for missed there, the \
+                 upper end of the interval does not"
+            ));
         }
         for slice in &self.assessment.slices {
             let mut line = format!("  slice {:>3}", slice.index);
@@ -265,6 +284,18 @@ impl GradedFile {
         let (world, rises) = self.image.geometry().axis_codes()[self.assessment.slice_axis].world();
         ([Plane::Sagittal, Plane::Coronal, Plane::Axial][world], rises)
     }
+}
+
+/// The names of all files that may be written.
+fn names_of_files(channels: &[String], is_volume: bool) -> Vec<String> {
+    let ending = if is_volume { "nii.gz" } else { "tiff" };
+    let of =
+        |map: &str| channels.iter().map(|channel| format!("{map}{channel}.{ending}")).collect::<Vec<_>>();
+    let mut names = vec!["assessment.png".to_owned()];
+    names.extend(of("reconstruction"));
+    names.extend(of("difference"));
+    names.push(format!("error.{ending}"));
+    names
 }
 
 /// The parts of the names of files that stand for a model's channels; of an only channel it is empty.

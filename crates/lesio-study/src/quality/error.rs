@@ -33,6 +33,14 @@ pub enum QualityStudyError {
         /// Why.
         source: std::io::Error,
     },
+    /// A file of an earlier result cannot be removed.
+    #[error("{}: cannot be removed", path.display())]
+    Remove {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// A case cannot be used.
     #[error("case {case} cannot be used")]
     Case {
