@@ -45,7 +45,10 @@ fn main() -> ExitCode {
         (Ok(found), false) => (found.to_text(), ExitCode::SUCCESS),
         (Ok(found), true) => (json_line(&found.to_json()), ExitCode::SUCCESS),
         (Err(error), false) => {
-            let message = Escaped(explain(&error)).to_string();
+            let mut message = Escaped(explain(&error)).to_string();
+            if file.is_dir() {
+                message += "; the folder contains no model.safetensors";
+            }
             return run(|| Err(message.into()));
         }
         (Err(error), true) => {

@@ -10,6 +10,7 @@ use clap::Parser;
 use lesio::anomaly::Localizer;
 use lesio::study::{BadCases, ReadCases, notice_other_channel, prepare_folder, readable_cases, recalibrate};
 use lesio_examples::models::{new_model_path, write_model_report};
+use lesio_examples::output::note;
 use lesio_examples::{DataArgs, DeviceArgs, Outcome, Watch, left_out, model_path, parse, run, say, stamped};
 use serde_json::json;
 
@@ -77,6 +78,9 @@ fn program() -> Outcome {
     write_model_report(stamped(report, "recalibrate", started), &args.out)?;
     say!("{}", found.table()?.to_markdown());
     let of = if subjects == images { String::new() } else { format!(" of {subjects} patients") };
+    if images < cases.len() {
+        note(&format!("{} images have no normal slice and do not calibrate", cases.len() - images));
+    }
     say!("calibrated on {images} images{of}: wrote {}", path.display());
     left_out(&failed)
 }

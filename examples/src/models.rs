@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use lesio::anomaly::{Localizer, Model, PredictorName};
 use lesio::nn::{LoadError, Precision};
 use lesio::report::{Existing, Extra, write_json};
-use lesio::study::{CombinedLocalizers, check_folder, predictor_choice};
+use lesio::study::{CombinedLocalizers, check_folder, offered_predictors, predictor_choice};
 use serde_json::{Value, json};
 
 use crate::filters::MedianLengths;
-use crate::output::{one_line, warn};
+use crate::output::{note, one_line, warn};
 use crate::{DeviceArgs, model_path, say};
 
 /// Returns the folders of the members of an ensemble: `member-1`, `member-2` and so on inside that of the ensemble.
@@ -123,7 +123,8 @@ pub fn load_model(
     precision: Option<Precision>,
 ) -> Result<Localizer, LoadError> {
     let localizer = Localizer::load_with(path, &device.loading(precision))?;
-    if precision.is_some() && !matches!(localizer.model(), Model::Vae(_)) {
+    let all = std::iter::once(&localizer).chain(localizer.others());
+    if precision.is_some() && !all.into_iter().any(|own| matches!(own.model(), Model::Vae(_))) {
         warn(&format!("--precision has no effect on {}: it is for VAEs", path.display()));
     }
     Ok(localizer)
@@ -164,7 +165,12 @@ pub fn load_models(
         let own = label(path);
         let is_shared = paths.iter().filter(|other| label(other) == own).count() > 1;
         let label = if is_shared { longer_label(path).unwrap_or(own) } else { own };
-        localizers.push((label, localizer.with_postprocessing(filters)));
+        let was_calibrated = !localizer.calibration().is_empty();
+        let localizer = localizer.with_postprocessing(filters);
+        if was_calibrated && localizer.calibration().is_empty() {
+            note(&format!("{label}: its calibration does not hold for other filters, so it has none"));
+        }
+        localizers.push((label, localizer));
     }
     Ok(localizers)
 }
@@ -213,7 +219,9 @@ pub fn check_ensemble(
     };
     let mut members = 0;
     for &name in ensemble {
-        let served = localizers.iter().filter(|(_, own)| own.predictors().contains(&name) && asked(&name));
+        let offers = |own: &Localizer| offered_predictors(own, localizers.len() > 1).contains(&name);
+        let is_measured = |own: &Localizer| name == PredictorName::Intensity || offers(own);
+        let served = localizers.iter().filter(|(_, own)| is_measured(own) && asked(&name));
         let mut count = 0;
         for (label, own) in served {
             count += 1;

@@ -218,6 +218,10 @@ pub struct PassArgs {
     /// Highest learning rate
     #[arg(long, default_value_t = 1e-3, value_parser = number(1e-9, 1.0))]
     rate: f64,
+    /// Keep the mean of the weights over about this many updates, in which recent ones count most, instead of the last
+    /// weights; 0 turns it off. At least 8
+    #[arg(long, value_name = "UPDATES", default_value_t = 0.0, value_parser = averaging)]
+    averaging: f64,
     /// How the epoch is chosen whose model is kept
     #[arg(long, value_name = "HOW", default_value = "loss", value_parser = named::<EpochChoice>(&[
         (
@@ -261,7 +265,17 @@ impl PassArgs {
             .batch_size(self.batch.unwrap_or(batch))
             .adam(AdamConfig::default().rate(self.rate))
             .patience(self.patience.or(patience))
+            .averaging((self.averaging > 0.0).then_some(self.averaging))
             .seed(seed)
+    }
+}
+
+/// A number of updates over which weights are averaged, or 0.
+fn averaging(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(0.0) => Ok(0.0),
+        Ok(updates) if (8.0..=1e12).contains(&updates) => Ok(updates),
+        _ => Err("expected 0, or 8 to 1e12".to_owned()),
     }
 }
 

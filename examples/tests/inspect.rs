@@ -289,6 +289,8 @@ fn models_are_loaded_as_programs_load_them() {
     untrained_heads(&path);
     // A model is also named by its folder, as in other programs.
     assert_eq!(inspect(folder.path()), inspect(&path));
+    let empty = tempfile::tempdir().unwrap();
+    fail(program("inspect").arg(empty.path()), &["is a folder", "contains no model.safetensors"]);
     let (parameters, document): (_, Value) =
         model_file::load(&path, "a localizer", with(&path, &[])["version"].as_u64().unwrap() as u32, 1 << 30)
             .unwrap();
