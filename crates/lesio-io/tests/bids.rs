@@ -159,6 +159,35 @@ fn masks_are_found_in_derivatives() {
     let data = Dataset::open_with(root.path(), &layout, &normal).unwrap();
     assert_eq!(*data.cases()[2].mask(), Mask::Normal);
 
+    // What is ignored is no mask, in the data set and in its derivatives.
+    let ignore = |text: &str| fs::write(root.path().join(".bidsignore"), text).unwrap();
+    add(root.path(), "sub-02/anat/sub-02_label-lesion_mask.nii.gz", "");
+    ignore("sub-02_label-lesion_mask.nii.gz\n");
+    refused(&root, &layout, "MissingMask", &["1 of 3 cases has no mask label-lesion_mask: sub-02"]);
+    ignore("derivatives/manual/\n");
+    assert_eq!(open(&root, &layout).unwrap_err().kind().name(), "MissingMask");
+    fs::remove_file(root.path().join(".bidsignore")).unwrap();
+    fs::remove_file(root.path().join("sub-02/anat/sub-02_label-lesion_mask.nii.gz")).unwrap();
+
+    // Sessions of one subject in two splits: training would see whom the test is on.
+    add(root.path(), "derivatives/manual/sub-02/anat/sub-02_label-lesion_mask.nii.gz", "");
+    let splits = |second: &str| {
+        let runs = format!("sub-01_ses-1_run-1,train\nsub-01_ses-1_run-2,{second}\nsub-02,test\n");
+        fs::write(root.path().join("splits.csv"), format!("case,split\n{runs}")).unwrap();
+    };
+    splits("test");
+    refused(
+        &root,
+        &layout,
+        "SplitPatient",
+        &["sub-01 is in two splits", "run-1 in \"train\"", "run-2 in \"test\""],
+    );
+    splits("train");
+    assert_eq!(open(&root, &layout).unwrap().select("train").unwrap().cases().len(), 2);
+    fs::remove_file(root.path().join("splits.csv")).unwrap();
+    fs::remove_file(root.path().join("derivatives/manual/sub-02/anat/sub-02_label-lesion_mask.nii.gz"))
+        .unwrap();
+
     // Two raters: one must be chosen.
     let other = "derivatives/other/sub-01/ses-1/anat/sub-01_ses-1_run-1_label-lesion_mask.nii.gz";
     add(root.path(), other, "");

@@ -80,13 +80,12 @@ fn case(folder: Entry, images: &[String], mask: Option<&str>) -> Result<Case, Da
     Ok(Case { images, mask, channels, ..Case::new(folder.name) })
 }
 
-/// The name of a channel whose file names contain the case: `flair` for `{case}_flair.nii.gz`, and `image` for
-/// `{case}.nii.gz`.
+/// The name of a channel whose file names contain the case: `flair` for `{case}_flair.nii.gz`, `anat/{case}_flair.nii.gz` and
+/// `flair/{case}.nii.gz`, and `image` for `{case}.nii.gz`.
 fn channel(name: &str) -> String {
-    match without_ending(name).replace(CASE, "").trim_matches(['_', '-', '.', ' ']) {
-        "" => "image".to_owned(),
-        channel => channel.to_owned(),
-    }
+    let parts = without_ending(name).rsplit(['/', '\\']);
+    let mut own = parts.map(|part| part.replace(CASE, "").trim_matches(['_', '-', '.', ' ']).to_owned());
+    own.find(|part| !part.is_empty()).unwrap_or_else(|| "image".to_owned())
 }
 
 /// The file with this name, or with `.nii` in place of `.nii.gz` and the reverse. What is there must be a regular file.
@@ -106,4 +105,23 @@ fn there(path: &Path) -> Option<PathBuf> {
         None => name.ends_with(".nii").then(|| PathBuf::from(format!("{name}.gz"))),
     });
     std::iter::once(path.to_owned()).chain(other).find(|candidate| is_there(candidate))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn channels_are_named_after_files_or_else_folders() {
+        for (pattern, name) in [
+            ("{case}_flair.nii.gz", "flair"),
+            ("anat/{case}_flair.nii.gz", "flair"),
+            ("flair/{case}.nii.gz", "flair"),
+            ("{case}/t1-{case}.nii", "t1"),
+            ("{case}.nii.gz", "image"),
+            ("{case}/{case}.nii.gz", "image"),
+        ] {
+            assert_eq!(channel(pattern), name, "{pattern}");
+        }
+    }
 }

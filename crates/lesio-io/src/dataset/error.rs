@@ -150,6 +150,16 @@ pub enum DatasetErrorKind {
         /// The names of the cases.
         ids: [String; 2],
     },
+    /// A patient has cases in two splits.
+    #[error(
+        "patient {patient} is in two splits: case {} in {:?}, case {} in {:?}", cases[0].0, cases[0].1, cases[1].0, cases[1].1
+    )]
+    SplitPatient {
+        /// The patient.
+        patient: String,
+        /// Two cases, each with its split.
+        cases: [(String, String); 2],
+    },
     /// More than one file may be the mask of an image.
     #[error("may be the mask of {id}, and so may another file")]
     AmbiguousMask {
@@ -211,7 +221,7 @@ impl DatasetErrorKind {
     pub fn name(&self) -> &'static str {
         variant_name! { self;
             Io NotFound NotAFolder MissingFile DanglingLink NotRegularFile NotUtf8 TooDeep Empty
-            NotThisLayout Misplaced NotBuilt Misnamed DuplicateCase MaskWithoutImage SharedMask AmbiguousMask
+            NotThisLayout Misplaced NotBuilt Misnamed DuplicateCase MaskWithoutImage SharedMask SplitPatient AmbiguousMask
             MissingMask UnknownSplit AbsentCases BadManifest BadSplits
         }
     }

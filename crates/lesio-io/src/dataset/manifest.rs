@@ -192,6 +192,8 @@ impl Columns {
 /// The name of a case whose row has none: the path of its image without the ending, or only the file name if the path
 /// leads out of the manifest's folder.
 fn name_of(image: &str) -> Option<String> {
+    // `find .` prints paths that begin so.
+    let image = image.trim_start_matches("./");
     let name = match is_inside(image) {
         true => image.to_owned(),
         false => Path::new(image).file_name()?.to_str()?.to_owned(),
@@ -221,6 +223,14 @@ mod tests {
         let path = folder.path().join("studies.csv");
         fs::write(&path, text).unwrap();
         Dataset::open_with(&path, &Layout::Manifest, options)
+    }
+
+    #[test]
+    fn a_path_from_the_present_folder_is_one_without_it() {
+        for path in ["p01/flair.png", "./p01/flair.png", "././p01/flair.png"] {
+            assert_eq!(name_of(path).as_deref(), Some("p01/flair"), "{path}");
+        }
+        assert_eq!(name_of("../p01/flair.png").as_deref(), Some("flair"));
     }
 
     #[test]

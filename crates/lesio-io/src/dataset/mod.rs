@@ -111,6 +111,7 @@ impl Dataset {
         if let Some(splits) = splits::Splits::of(root)?.filter(|_| *layout != Layout::Manifest) {
             splits.assign(&mut cases, options.absent_cases)?;
         }
+        check_patients(root, &cases)?;
         warn_of_similar_splits(root, &cases);
         let mask = match layout {
             Layout::Cases { mask, .. } | Layout::Bids { mask, .. } | Layout::Dicom { mask, .. } => {
@@ -263,6 +264,27 @@ impl Dataset {
         }
         Ok(self)
     }
+}
+
+/// Returns an error for a patient with cases in two splits: a test on one would not be independent of a training on the
+/// other. Frames that `splits.csv` puts in different splits by a row of their own are only a warning.
+fn check_patients(root: &Path, cases: &[Case]) -> Result<(), DatasetError> {
+    let mut first: BTreeMap<&str, &Case> = BTreeMap::new();
+    for case in cases.iter().filter(|case| case.split().is_some()) {
+        let earlier = first.entry(case.patient()).or_insert(case);
+        if earlier.split() != case.split() && case.frame.is_some() {
+            let (data, patient) = (root.display(), case.patient());
+            tracing::warn!(%data, patient, "frames of a patient are in different splits, which are not independent then");
+        } else if earlier.split() != case.split() {
+            let of = |case: &Case| (case.id().to_owned(), case.split().unwrap_or_default().to_owned());
+            let kind = DatasetErrorKind::SplitPatient {
+                patient: case.patient().to_owned(),
+                cases: [of(earlier), of(case)],
+            };
+            return Err(kind.at(root));
+        }
+    }
+    Ok(())
 }
 
 /// Warns of splits whose names differ in upper and lower case alone: each selects only its own cases.

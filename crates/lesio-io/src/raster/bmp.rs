@@ -6,7 +6,7 @@ use super::budget::MemoryBudget;
 use super::directory::{Order, slice};
 use super::fault::{damaged_bmp as damaged, unsupported};
 use super::orientation::ExifTurn;
-use super::picture::{Format, StoredPicture, tell_trailing};
+use super::picture::{StoredPicture, tell_trailing};
 use super::planes::{Opacity, Planes};
 use crate::error::ReadErrorKind;
 
@@ -38,7 +38,7 @@ pub(super) fn read(bytes: &[u8], budget: &mut MemoryBudget) -> Result<StoredPict
     opacity.check()?;
     Ok(StoredPicture {
         image: planes.finish()?,
-        format: Format::Bmp,
+        is_lossy: false,
         stored: size,
         orientation: ExifTurn::STORED,
         // Masks with a palette of two colors, in either order, are usual in this format.

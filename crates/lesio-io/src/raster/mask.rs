@@ -6,7 +6,7 @@ use lesio_image::Image;
 use ndarray::{Array2, Axis};
 
 use super::orientation::ExifTurn;
-use super::picture::{Format, StoredPicture};
+use super::picture::StoredPicture;
 use super::read::{read, read_with};
 use crate::error::{ReadError, ReadErrorKind};
 use crate::mask_doubts::MaskDoubts;
@@ -44,8 +44,10 @@ pub(crate) fn read_labels(
         if channels != 1 {
             return Err(unsupported(format!("colors of {channels} channels")));
         }
-        if labels.format == Format::Jpeg {
-            return Err(unsupported("those of a JPEG, which does not keep values exactly".to_owned()));
+        if labels.is_lossy {
+            return Err(unsupported(
+                "those of JPEG compression, which does not keep values exactly".to_owned(),
+            ));
         }
         if labels.is_scaled {
             return Err(unsupported("gray values of less than 8 bits, which span 0 to 255".to_owned()));
@@ -69,8 +71,9 @@ fn taken_by(picture: &StoredPicture) -> u64 {
 
 /// Reads the mask of a picture, `[row, column]` as the picture is shown.
 ///
-/// A pixel is inside if any channel is, by [`ReadOptions::mask_rule`]. By default, a JPEG file whose largest value is
-/// between 1 and 127 is an error, since lossy compression does not keep small values apart.
+/// A pixel is inside if any channel is, by [`ReadOptions::mask_rule`]. By default, a mask in JPEG compression, also in a
+/// TIFF file, whose largest value is between 1 and 127 is an error, since lossy compression does not keep small values
+/// apart.
 ///
 /// A mask is rotated by its EXIF orientation. A mask without an orientation may belong to the rotated picture or to the
 /// stored one. If its size fits only one of them, that one is used; if both fit, the mask belongs to the rotated
@@ -133,11 +136,10 @@ fn inside(mask: &StoredPicture, path: &Path, rule: MaskRule) -> Result<Array2<bo
             "the first color of this mask's palette is not black: pixels count by their color, not by their label"
         );
     }
-    let is_jpeg = mask.format == Format::Jpeg;
-    if is_jpeg && rule.is_default() {
+    if mask.is_lossy && rule.is_default() {
         check_jpeg(mask, path)?;
     }
-    let rule = if is_jpeg { rule.or_above(JPEG_THRESHOLD) } else { rule };
+    let rule = if mask.is_lossy { rule.or_above(JPEG_THRESHOLD) } else { rule };
     let inside =
         values.map_axis(Axis(0), |channels| channels.iter().any(|&value| rule.is_inside(f64::from(value))));
     let mut doubts = MaskDoubts::default();
@@ -181,4 +183,38 @@ fn turned<T: Copy + Default>(mask: &Array2<T>, orientation: ExifTurn) -> Array2<
         }
     }
     turned
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array3;
+
+    use super::*;
+
+    /// Pixels around an edge, as lossy compression leaves them.
+    fn blurred(is_lossy: bool, greatest: f32) -> StoredPicture {
+        let values = Array3::from_shape_fn((1, 1, 8), |(_, _, k)| (greatest * k as f32 / 7.0).round());
+        let (stored, orientation) = ([1, 8], ExifTurn::STORED);
+        StoredPicture {
+            image: Image::new(values),
+            is_lossy,
+            stored,
+            orientation,
+            first_color: None,
+            is_scaled: false,
+        }
+    }
+
+    /// The compression decides, not the kind of file: TIFF files may be compressed with loss, too.
+    #[test]
+    fn lossy_masks_have_a_threshold_in_any_file() {
+        let count = |is_lossy: bool, greatest: f32| {
+            let found = inside(&blurred(is_lossy, greatest), Path::new("m.tif"), MaskRule::default());
+            found.map(|inside| inside.iter().filter(|&&inside| inside).count())
+        };
+        assert_eq!(count(false, 255.0).unwrap(), 7);
+        assert_eq!(count(true, 255.0).unwrap(), 4);
+        assert!(matches!(count(true, 40.0), Err(ReadErrorKind::BlurredMask { .. })));
+        assert_eq!(count(false, 40.0).unwrap(), 7);
+    }
 }

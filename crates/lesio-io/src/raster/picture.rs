@@ -8,7 +8,8 @@ use super::orientation::ExifTurn;
 #[derive(Debug)]
 pub(crate) struct StoredPicture {
     pub(crate) image: Image<f32>,
-    pub(super) format: Format,
+    /// Whether its pixels were compressed with loss, as in JPEG files and in TIFF files with such a compression.
+    pub(super) is_lossy: bool,
     /// Rows and columns before rotation.
     pub(super) stored: [usize; 2],
     /// The rotation.
@@ -17,14 +18,6 @@ pub(crate) struct StoredPicture {
     pub(super) first_color: Option<[u8; 3]>,
     /// Whether its values have 2 to 7 bits, and were scaled to 0 to 255.
     pub(super) is_scaled: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Format {
-    Png,
-    Jpeg,
-    Tiff,
-    Bmp,
 }
 
 /// Reports that bytes follow the end of an image.

@@ -11,7 +11,7 @@ use png::{DecodeOptions, Decoder, Limits};
 use super::budget::MemoryBudget;
 use super::fault::damaged_png as damaged;
 use super::orientation::{ExifOrientation, ExifTurn};
-use super::picture::{Format, StoredPicture, tell_trailing};
+use super::picture::{StoredPicture, tell_trailing};
 use super::planes::{Opacity, Planes};
 use crate::error::ReadErrorKind;
 use crate::source::{CHUNK, MOST_PER_COMPRESSED_BYTE};
@@ -44,8 +44,8 @@ pub(super) fn read(
     let first_color =
         file.palette.filter(|_| file.header.color == 3).and_then(|palette| palette.first_chunk().copied());
     let is_scaled = file.header.color == 0 && (2..8).contains(&file.header.bits);
-    let (image, format) = (planes.finish()?, Format::Png);
-    Ok(StoredPicture { image, format, stored: size, orientation, first_color, is_scaled })
+    let image = planes.finish()?;
+    Ok(StoredPicture { image, is_lossy: false, stored: size, orientation, first_color, is_scaled })
 }
 
 /// Spacing of the rows and columns of a pass, and its start.

@@ -48,13 +48,19 @@ impl Masks {
         Ok(Self { pattern, roots })
     }
 
-    /// Assigns masks to the cases of a session. `below` is the path from a data set to the session.
-    pub(super) fn assign(&self, below: &Path, cases: &mut [(Case, Vec<Name>)]) -> Result<(), DatasetError> {
+    /// Assigns masks that are not ignored to the cases of a session. `below` is the path from a data set to the session.
+    pub(super) fn assign(
+        &self,
+        below: &Path,
+        cases: &mut [(Case, Vec<Name>)],
+        is_ignored: impl Fn(&Path) -> bool,
+    ) -> Result<(), DatasetError> {
         let mut candidates: Vec<Found> = Vec::new();
         for root in &self.roots {
             let folder = root.join(below);
             if folder.is_dir() {
-                candidates.extend(files_of(&folder, std::slice::from_ref(&self.pattern))?);
+                let found = files_of(&folder, std::slice::from_ref(&self.pattern))?;
+                candidates.extend(found.into_iter().filter(|mask| !is_ignored(&mask.path)));
             }
         }
         let mut taken: BTreeMap<&Path, String> = BTreeMap::new();

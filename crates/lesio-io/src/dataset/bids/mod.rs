@@ -96,11 +96,13 @@ impl DataSet<'_> {
     /// load files on demand contain many of them, and only links to files that are read matter.
     fn visible(&self, folder: &Path) -> Result<Vec<Entry>, DatasetError> {
         let mut found = entries(folder)?;
-        found.retain(|entry| {
-            let below = entry.path.strip_prefix(self.root).unwrap_or(&entry.path);
-            !self.ignored.contains(&below.to_string_lossy().replace('\\', "/"), entry.is_folder)
-        });
+        found.retain(|entry| !self.is_ignored(&entry.path, entry.is_folder));
         Ok(found)
+    }
+
+    fn is_ignored(&self, path: &Path, is_folder: bool) -> bool {
+        let below = path.strip_prefix(self.root).unwrap_or(path);
+        self.ignored.contains(&below.to_string_lossy().replace('\\', "/"), is_folder)
     }
 
     fn subject(&self, folder: &Entry, listing: &mut Listing) -> Result<(), DatasetError> {
@@ -116,7 +118,7 @@ impl DataSet<'_> {
         for (place, session) in places {
             let mut cases = self.session(&place, &folder.name, session.as_deref())?;
             if let (Some(masks), Ok(below)) = (&self.masks, place.strip_prefix(self.root)) {
-                masks.assign(below, &mut cases)?;
+                masks.assign(below, &mut cases, |mask| self.is_ignored(mask, false))?;
             }
             for (mut case, _) in cases {
                 let own = session.iter().flat_map(|session| sessions.get(session));

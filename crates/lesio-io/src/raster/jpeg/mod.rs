@@ -15,7 +15,7 @@ use zune_jpeg::zune_core::options::DecoderOptions;
 use super::budget::MemoryBudget;
 use super::fault::damaged_jpeg as damaged;
 use super::orientation::{ExifOrientation, ExifTurn};
-use super::picture::{Format, StoredPicture};
+use super::picture::StoredPicture;
 use super::planes::Planes;
 use crate::error::ReadErrorKind;
 use stream::{Coded, Colors};
@@ -44,7 +44,7 @@ pub(super) fn read(
     }
     Ok(StoredPicture {
         image: planes.finish()?,
-        format: Format::Jpeg,
+        is_lossy: true,
         stored: size,
         orientation,
         first_color: None,

@@ -11,7 +11,7 @@ mod write;
 use super::budget::MemoryBudget;
 use super::jpeg;
 use super::orientation::ExifOrientation;
-use super::picture::{Format, StoredPicture};
+use super::picture::StoredPicture;
 use super::planes::{Opacity, Planes};
 use crate::error::ReadErrorKind;
 use chunk::{Scratch, unpack};
@@ -57,7 +57,7 @@ pub(super) fn read(
     opacity.check()?;
     Ok(StoredPicture {
         image: planes.finish()?,
-        format: Format::Tiff,
+        is_lossy: layout.compression == Compression::Jpeg,
         stored: size,
         orientation,
         first_color: None,
