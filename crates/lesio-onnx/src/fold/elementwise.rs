@@ -105,6 +105,9 @@ fn choose(args: &Args<'_>) -> Result<Tensor, Fault> {
 }
 
 fn binary(args: &Args<'_>) -> Result<Option<Tensor>, Fault> {
+    if args.operator() == "Mod" && args.integer_attribute("fmod", 0) != 0 {
+        return unsupported("a remainder with the sign of the dividend (fmod)");
+    }
     type OfFloats = fn(f32, f32) -> f32;
     type OfSizes = fn(Size, Size) -> Option<Size>;
     let (of_floats, of_sizes): (OfFloats, OfSizes) = match args.operator() {

@@ -62,6 +62,15 @@ pub(super) fn fold(args: &Args<'_>) -> Result<Option<Vec<Tensor>>, Fault> {
             Tensor::sizes(vec![values.len()], values)
         }
         "ReduceProd" => {
+            let rank = args.constant(0)?.dims.len();
+            let axes = match args.input(1) {
+                Some(_) => args.integers(1)?,
+                None => args.integers_attribute("axes").unwrap_or_default().to_vec(),
+            };
+            let is_noop = axes.is_empty() && args.integer_attribute("noop_with_empty_axes", 0) != 0;
+            if rank > 1 || (is_noop && rank > 0) {
+                return unsupported("a product along some axes of a constant");
+            }
             let sizes = args.sizes(0)?;
             let product = sizes.iter().try_fold(Size::known(1), |product, &size| product.times(size));
             let product = product.ok_or_else(|| Fault::Invalid("its product is too large".to_owned()))?;
