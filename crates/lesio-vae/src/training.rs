@@ -223,9 +223,9 @@ impl VaeObjective {
     }
 }
 
-/// Returns an error for images of another shape than the model's.
+/// Returns an error for images of another shape than the model's. A set without images has no shape of its own.
 pub(crate) fn check_shape(expected: Shape, sets: &[&Examples]) -> Result<(), SettingError> {
-    match sets.iter().find(|set| set.shape() != expected) {
+    match sets.iter().find(|set| !set.is_empty() && set.shape() != expected) {
         Some(set) => {
             let (found, expected) = (set.shape().to_string(), expected.to_string());
             Err(SettingError { setting: "shape of the images".into(), found, expected })
@@ -475,6 +475,17 @@ mod tests {
     fn refuses<T: DeserializeOwned>(name: &str, document: Value) {
         let error = serde_json::from_value::<T>(document).map(|_| ()).unwrap_err().to_string();
         assert!(error.starts_with(&format!("unknown field `{name}`")), "{name}: {error}");
+    }
+
+    #[test]
+    fn a_set_without_images_has_no_shape() {
+        let of = |channels: usize| Examples::new(Shape::new(channels, 4, 4));
+        let mut two = of(2);
+        two.push(&[0.0; 32]).unwrap();
+        assert!(check_shape(two.shape(), &[&two, &of(1)]).is_ok());
+        let mut one = of(1);
+        one.push(&[0.0; 16]).unwrap();
+        assert!(check_shape(two.shape(), &[&two, &one]).is_err());
     }
 
     #[test]

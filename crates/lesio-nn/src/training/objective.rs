@@ -1,6 +1,6 @@
 //! Objectives: the loss of batches, and its gradients.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::engine::{EngineError, TrainingEngine};
 
@@ -32,10 +32,21 @@ impl<'a> Batch<'a> {
 /// A loss and its parts, as means per sample.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Terms {
-    /// The total, which is minimized.
+    /// The total, which is minimized. A number that is not finite is `null` in JSON, and NaN when it is read.
+    #[serde(deserialize_with = "number_or_nan")]
     pub total: f64,
-    /// Its parts and other figures, by name.
+    /// Its parts and other figures, by name; numbers as above.
+    #[serde(deserialize_with = "numbers_or_nan")]
     pub parts: Vec<(String, f64)>,
+}
+
+fn number_or_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
+}
+
+fn numbers_or_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(String, f64)>, D::Error> {
+    let parts: Vec<(String, Option<f64>)> = Vec::deserialize(deserializer)?;
+    Ok(parts.into_iter().map(|(name, value)| (name, value.unwrap_or(f64::NAN))).collect())
 }
 
 impl Terms {
@@ -105,3 +116,17 @@ pub trait Objective<const N: usize> {
 
 /// The engines of networks that are trained together.
 pub type Engines<const N: usize> = [Box<dyn TrainingEngine>; N];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A checkpoint whose losses are not finite can be continued.
+    #[test]
+    fn losses_that_are_not_finite_are_read_back() {
+        let terms = Terms::new(f64::NAN).with("a", f64::INFINITY).with("b", 0.5);
+        let text = serde_json::to_string(&terms).unwrap();
+        let back: Terms = serde_json::from_str(&text).unwrap();
+        assert!(back.total.is_nan() && back.part("a").unwrap().is_nan() && back.part("b") == Some(0.5));
+    }
+}
