@@ -174,7 +174,7 @@ impl PositionNormals {
     }
 }
 
-const PREFIX: &str = "location.";
+pub(crate) const PREFIX: &str = "location.";
 
 impl PositionCalibration {
     /// The normal scores of a predictor by position, if known.

@@ -472,6 +472,20 @@ fn inputs_of_another_range_give_the_same_maps() {
     }
 }
 
+/// A range that is narrower than the image begins the descent, however much that raises the energy: rejecting it would leave a
+/// map of zeros, which is that of a perfectly normal image.
+#[test]
+fn a_projection_begins_within_its_range() {
+    let images = small_images(2);
+    let range = [0.45, 0.55];
+    let narrow = projection(|config| (config.range, config.step_rule) = (Some(range), StepRule::bounded()));
+    for (trace, start) in narrow.project(images.batch()).unwrap().iter().zip(images.0.chunks(SIZE)) {
+        assert!(start.iter().any(|value| !(range[0]..=range[1]).contains(value)), "nothing to bring in");
+        assert!(trace.projected.iter().all(|value| (range[0]..=range[1]).contains(value)));
+        assert!(trace.energy.is_sorted_by(|a, b| a >= b), "{:?}", trace.energy);
+    }
+}
+
 /// Without a range, pixels stay within the image's own.
 #[test]
 fn a_projection_leaves_inputs_beyond_0_to_1_where_they_are() {

@@ -10,7 +10,7 @@ use super::definition::{Document, Localizer};
 use crate::error::PredictError;
 use crate::loading::Loading;
 use crate::model::{Model, ModelConfig};
-use crate::position::PositionCalibration;
+use crate::position::{PREFIX, PositionCalibration};
 use crate::postprocessing::LengthUnit;
 use crate::predictors::PredictorName;
 
@@ -151,8 +151,8 @@ impl Localizer {
     /// Writes the localizer to one safetensors file. The same localizer gives the same bytes.
     ///
     /// # Errors
-    /// If the file system fails, and for settings or filters with which the file could not be loaded. An existing file
-    /// then remains.
+    /// If the file system fails, and for settings, filters or names of parameters with which the file could not be
+    /// loaded. An existing file then remains.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), SaveError> {
         let path = path.as_ref();
         let refused = |reason: String| SaveError::Content { path: path.to_owned(), reason };
@@ -163,6 +163,18 @@ impl Localizer {
             let Document { settings, postprocessing, .. } = &other.document;
             settings.validate().map_err(|error| refused(error.within("settings").to_string()))?;
             postprocessing.validate().map_err(|error| refused(error.within("postprocessing").to_string()))?;
+        }
+        for own in std::iter::once(self).chain(&self.others) {
+            // A file has other tensors of such names.
+            let parameters = own.model.parameters()?;
+            let reserved = [PREFIX, MEMBER];
+            let taken = |name: &&str| reserved.iter().any(|prefix| name.starts_with(prefix));
+            if let Some(name) = parameters.iter().map(|(name, _)| name).find(taken) {
+                return Err(refused(format!(
+                    "the parameter {name:?} of its model cannot be saved: names that begin with {PREFIX:?} or {MEMBER:?} are \
+                     those of other tensors"
+                )));
+            }
         }
         model_file::save(path, KIND, VERSION, &self.tensors()?, &self.document)
     }
@@ -187,9 +199,12 @@ fn with_source(error: &PredictError) -> String {
     }
 }
 
-/// The prefix of the tensors of the other localizers of an ensemble.
+/// How names of the tensors of the other localizers of an ensemble begin.
+const MEMBER: &str = "member.";
+
+/// The prefix of the tensors of one of these.
 fn member_prefix(other: usize) -> String {
-    format!("member.{}.", other + 1)
+    format!("{MEMBER}{}.", other + 1)
 }
 
 /// The tensors of the localizer itself, and those of the others of its ensemble.

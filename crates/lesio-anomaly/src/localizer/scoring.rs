@@ -119,6 +119,20 @@ impl Localizer {
         restored.collect::<Result<Vec<_>, _>>().map(Some)
     }
 
+    /// Whether [`Localizer::channel_maps`] has maps by a predictor.
+    ///
+    /// # Errors
+    /// For a predictor that the model does not support.
+    pub fn has_channel_maps(&self, name: PredictorName) -> Result<bool, PredictError> {
+        if name == PredictorName::Ensemble && self.document.ensemble.is_some() {
+            return Ok(false);
+        }
+        // Without images, no model is called.
+        let pass =
+            SharedPass::new(ImageBatch::new(&[], self.model.image_shape())?, RequestedGradients::NOTHING);
+        Ok(self.predictor(name)?.score_channels(&pass)?.is_some())
+    }
+
     /// Judges whether a scan that this localizer scored contains an anomaly: compares the highest post-processed score of a
     /// predictor inside the foreground with those of the calibration subjects. `level`, 0 to 1, is the probability of a
     /// false alarm for a normal subject. A scan without foreground or with a score of NaN, and one of another resolution

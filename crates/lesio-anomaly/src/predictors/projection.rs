@@ -167,10 +167,17 @@ impl<'a> Path<'a> {
             reconstruction_loss: Vec::new(),
             steps: 0,
         };
+        let range = config.range.unwrap_or_else(|| range_of(image));
+        let mut tried = image.to_vec();
+        // All steps lead to points in the range. From one outside, a first step that raises the energy for that alone
+        // would be rejected at every rate, and the image would seem to need no change.
+        if config.step_rule != StepRule::Fixed && range[0] <= range[1] {
+            tried.iter_mut().for_each(|value| *value = value.clamp(range[0], range[1]));
+        }
         Self {
             image,
-            range: config.range.unwrap_or_else(|| range_of(image)),
-            tried: image.to_vec(),
+            range,
+            tried,
             gradient: Vec::new(),
             rate: config.rate,
             made: config.rate,

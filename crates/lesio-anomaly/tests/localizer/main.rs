@@ -823,6 +823,16 @@ fn models_and_predictors_of_ones_own_come_back_by_their_functions() {
     let (model, predictor) = (error(&Loading::new(&Device::Cpu)), error(&loading()));
     assert!(model.contains("\"mean\" is not built in"), "{model}");
     assert!(predictor.contains("double"), "{predictor}");
+    // Names of other tensors of the file are refused before it is written: it could not be loaded.
+    for name in ["location.a", "member.1.a"] {
+        let mut parameters = saved.clone();
+        parameters.insert(name, saved.iter().next().unwrap().1.clone());
+        let model = OwnModel::reconstructor("mean", Arc::new(Mean)).unwrap().parameters(parameters);
+        let fitted = made.preprocessing().clone();
+        let taken = Localizer::new(model.into(), fitted, Provenance::new(1, "phantoms")).unwrap();
+        let error = taken.save(folder.path().join("taken.safetensors")).unwrap_err().to_string();
+        assert!(error.contains(name), "{error}");
+    }
     let unknown = made.score(&scan(&volume(30)), &[PredictorName::own("other").unwrap()]);
     assert!(matches!(unknown, Err(PredictError::NotRegistered { predictor }) if predictor == "other"));
     let unfit = made.score(&scan(&volume(30)), &[PredictorName::GradKl]);
