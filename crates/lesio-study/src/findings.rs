@@ -188,6 +188,13 @@ impl Findings {
         Ok(Self { lesions, smallest_p_value, level, runs, relabeled, geometry })
     }
 
+    /// The same findings without p-values, for an image to which the calibration may not apply.
+    #[must_use]
+    pub fn without_p_values(mut self) -> Self {
+        self.lesions.iter_mut().for_each(|lesion| lesion.p_value = None);
+        self
+    }
+
     /// The label of each voxel on the map's grid, 0 outside lesions.
     #[must_use]
     pub fn labels(&self) -> Volume<u32> {

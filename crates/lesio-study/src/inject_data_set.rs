@@ -215,10 +215,12 @@ pub fn inject_data_set(
             },
         };
         let folder = config.folder.join(case.id());
-        prepare_folder(&folder)?;
+        // The name of the image may lead through folders.
+        let image = folder.join(image_name(config, case));
+        prepare_folder(image.parent().unwrap_or(&folder))?;
         let writing = WriteOptions::new().existing(config.existing);
         let writing = case.header()?.iter().fold(writing, |writing, header| writing.like(header));
-        writing.write(folder.join(image_name(config, case)), &volume)?;
+        writing.write(image, &volume)?;
         writing.write(folder.join(MASK), &mask)?;
         // The readers of the new data set take the name of the case for that of its patient.
         splits.row([case.id().into(), role.split.name().into()]);

@@ -276,6 +276,61 @@ fn results_that_are_not_replaced_keep_their_records() {
     }
 }
 
+/// Of the results that are replaced, none stays which the new run does not write.
+#[test]
+fn nothing_of_replaced_results_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = write_tiles(&folder.path().join("data"));
+    let out = folder.path().join("maps");
+    let localizer = localizer();
+    let files = || -> Vec<String> {
+        let paths = fs::read_dir(out.join("tile0")).unwrap();
+        let mut names: Vec<String> =
+            paths.map(|entry| entry.unwrap().file_name().to_str().unwrap().to_owned()).collect();
+        names.sort();
+        names
+    };
+    let first =
+        config(&out).pages(ReportPages::Full).predictors([PredictorName::PixelL1, PredictorName::Intensity]);
+    localize_folder(&localizer, &data, &first, &mut ()).unwrap();
+    assert!(files().len() > 6, "{:?}", files());
+    fs::write(out.join("tile0/notes.txt"), "by somebody else").unwrap();
+    let fewer = config(&out).maps(WrittenMaps::None).existing(Existing::Replace);
+    let fewer = fewer.predictors([PredictorName::Intensity]);
+    localize_folder(&localizer, &data, &fewer, &mut ()).unwrap();
+    assert_eq!(files(), ["case.json", "intensity.png", "notes.txt"]);
+    // A run that was killed has left no record.
+    localize_folder(&localizer, &data, &first.existing(Existing::Replace), &mut ()).unwrap();
+    fs::remove_file(out.join("tile0/case.json")).unwrap();
+    let both = fewer.predictors([PredictorName::Intensity, PredictorName::PixelL1]);
+    localize_folder(&localizer, &data, &both, &mut ()).unwrap();
+    assert_eq!(files(), ["case.json", "intensity.png", "notes.txt", "pixel-l1.png"]);
+}
+
+/// An image without a verdict, since the calibration may not hold for it, has no p-values either.
+#[test]
+fn lesions_of_images_unlike_the_calibration_have_no_p_values() {
+    let folder = tempfile::tempdir().unwrap();
+    let large = Array3::from_shape_fn((1, 240, 240), |(_, i, j)| {
+        let inside = (80..140).contains(&i) && (90..150).contains(&j);
+        if inside { 250 } else { tile(7, false).data()[[0, i % 24, j % 24]] }
+    });
+    let path = folder.path().join("large.png");
+    write_png(&path, &Image::new(large), Existing::Refuse).unwrap();
+    let small = folder.path().join("small.png");
+    write_png(&small, &tile(7, true), Existing::Refuse).unwrap();
+    for (path, is_like) in [(small, true), (path, false)] {
+        let data = Dataset::open(&path, &Layout::Images).unwrap().without_masks();
+        let out = folder.path().join(if is_like { "like" } else { "unlike" });
+        let report = localize_folder(&localizer(), &data, &config(&out), &mut ()).unwrap();
+        let found = case(&report, 0);
+        let lesions = found.predictors[0].lesions.as_ref().unwrap();
+        assert!(!lesions.is_empty());
+        assert_eq!(found.resolution_doubt.is_none(), is_like, "{found:?}");
+        assert!(lesions.iter().all(|lesion| lesion.p_value.is_some() == is_like), "{lesions:?}");
+    }
+}
+
 /// The program writes the report after all cases. One that is killed before leaves no earlier report.
 #[test]
 fn the_report_of_an_earlier_run_is_removed_before_the_first_case() {

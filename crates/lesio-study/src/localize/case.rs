@@ -75,6 +75,9 @@ pub struct MappedPredictor {
     /// The files of the raw maps of each channel by itself, if they were to be written.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub channels: Vec<PathBuf>,
+    /// The names of these channels, or their numbers from 0.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub channel_names: Vec<String>,
     /// The picture.
     pub overlay: PathBuf,
     /// A small picture for the page of all cases, if one was to be written.
@@ -123,6 +126,7 @@ impl MappedPredictor {
             map: None,
             raw: None,
             channels: Vec::new(),
+            channel_names: Vec::new(),
             overlay: PathBuf::new(),
             thumbnail: None,
             labels: None,

@@ -167,17 +167,24 @@ impl LocalizeConfig {
         self
     }
 
-    /// Checks everything that needs no image: that each predictor is named once, and that the rule has a threshold
-    /// for each if the model is calibrated.
+    /// Checks everything that needs no image: that each predictor is named once, that the rule has a threshold for each
+    /// if the model is calibrated, and that each has maps by channel if these are requested.
     ///
     /// # Errors
     /// [`StudyError::Repeated`](crate::StudyError::Repeated); an error for a rate out of range;
-    /// [`WorkflowError::TooFewNormals`].
+    /// [`WorkflowError::TooFewNormals`]; [`WorkflowError::NoChannelMaps`].
     pub fn validate(&self, localizer: &Localizer) -> Result<(), WorkflowError> {
         require(self.level > 0.0 && self.level <= 1.0, "level", self.level, "a number above 0, at most 1")?;
         require(self.workers >= 1, "workers", self.workers, "1 or more")?;
         let (predictors, _) = self.chosen(localizer);
         check_unique("predictor to map by", predictors.iter().map(|name| name.as_str()))?;
+        if self.channel_maps != ChannelMaps::Together && self.maps == WrittenMaps::All {
+            for &predictor in &predictors {
+                if !localizer.has_channel_maps(predictor)? {
+                    return Err(WorkflowError::NoChannelMaps { predictor });
+                }
+            }
+        }
         predictors.iter().try_for_each(|&name| threshold(localizer, self.rule, name).map(|_| ()))
     }
 

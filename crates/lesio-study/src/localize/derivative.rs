@@ -139,8 +139,8 @@ pub(super) fn describe_case(case: &LocalizedCase, root: &Path) -> Result<(), Wor
         for (file, what) in [(&mapped.map, ", post-processed"), (&mapped.raw, "")] {
             file.iter().try_for_each(|file| write_json(&beside(file, "json"), &map(what)))?;
         }
-        for file in &mapped.channels {
-            write_json(&beside(file, "json"), &map(" of one channel"))?;
+        for (file, channel) in mapped.channels.iter().zip(&mapped.channel_names) {
+            write_json(&beside(file, "json"), &map(&format!(" of channel {channel}")))?;
         }
         if let Some(file) = &mapped.labels {
             let mut about = json!({
@@ -220,7 +220,7 @@ fn participants(report: &LocalizationReport) -> io::Result<String> {
 }
 
 /// The file with the same name, but with another ending in place of `.nii.gz`.
-fn beside(file: &Path, ending: &str) -> PathBuf {
+pub(super) fn beside(file: &Path, ending: &str) -> PathBuf {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     let stem = lesio_io::without_ending(&name);
     file.with_file_name(format!("{stem}.{ending}"))

@@ -79,10 +79,27 @@ impl CaseFiles {
         self.file(predictor, "_raw", "raw", "anomalymap", ending)
     }
 
-    /// The raw map of a single channel.
-    pub(super) fn channel(&self, predictor: PredictorName, channel: &str, ending: &str) -> PathBuf {
-        let label: String = channel.chars().filter(char::is_ascii_alphanumeric).collect();
-        self.file(predictor, &format!("_raw_{channel}"), &format!("raw+{label}"), "anomalymap", ending)
+    /// The raw maps of single channels with these names. Where names differ in characters alone that a file name or a label of
+    /// BIDS does not have, the number of the channel tells them apart.
+    pub(super) fn channels(&self, predictor: PredictorName, names: &[String], ending: &str) -> Vec<PathBuf> {
+        let plain = distinct(names, |own| own.is_alphanumeric() || "-_.+ ".contains(own), "_");
+        let labels = distinct(names, |own| own.is_ascii_alphanumeric(), "");
+        let parts = plain.iter().zip(&labels);
+        parts
+            .map(|(plain, label)| {
+                self.file(predictor, &format!("_raw_{plain}"), &format!("raw+{label}"), "anomalymap", ending)
+            })
+            .collect()
+    }
+
+    /// The files that a run may have written for a case of these channels by a predictor.
+    pub(super) fn all(&self, predictor: PredictorName, channels: &[String]) -> Vec<PathBuf> {
+        let mut files = vec![self.lesions(predictor), self.overlay(predictor), self.thumbnail(predictor)];
+        for ending in ["nii.gz", "tiff"] {
+            files.extend([self.map(predictor, ending), self.raw(predictor, ending)]);
+            files.extend(self.channels(predictor, channels, ending));
+        }
+        files
     }
 
     /// The map of the numbers of lesions, for volumes.
@@ -118,6 +135,21 @@ impl CaseFiles {
     }
 }
 
+/// Names with other characters than those replaced, and with the number of the channel, from 1, where two would be equal or
+/// one would be empty.
+fn distinct(names: &[String], is_kept: impl Fn(char) -> bool, other: &str) -> Vec<String> {
+    let of = |name: &String| -> String {
+        name.chars().map(|own| if is_kept(own) { own.to_string() } else { other.to_owned() }).collect()
+    };
+    let made: Vec<String> = names.iter().map(of).collect();
+    let is_shared = |name: &String| name.is_empty() || made.iter().filter(|own| *own == name).count() > 1;
+    let numbered = |(place, name): (usize, &String)| match is_shared(name) {
+        true => format!("{name}{}channel{}", if name.is_empty() { "" } else { other }, place + 1),
+        false => name.clone(),
+    };
+    made.iter().enumerate().map(numbered).collect()
+}
+
 /// A predictor's name in letters and digits only, as BIDS labels require: `pixelL1`.
 pub(super) fn label(predictor: PredictorName) -> String {
     let mut label = String::new();
@@ -128,4 +160,33 @@ pub(super) fn label(predictor: PredictorName) -> String {
         }
     }
     label
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_channel_has_a_file_of_its_own() {
+        let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+        let folder = PathBuf::from("out");
+        let plain = CaseFiles { folder: folder.clone(), entities: None };
+        let bids = CaseFiles { folder, entities: Some("sub-1".to_owned()) };
+        let files = |files: &CaseFiles, all: &[&str]| {
+            let found = files.channels(PredictorName::PixelL1, &names(all), "nii.gz");
+            found
+                .iter()
+                .map(|file| file.file_name().unwrap().to_str().unwrap().to_owned())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(files(&plain, &["flair", "t1"]), ["pixel-l1_raw_flair.nii.gz", "pixel-l1_raw_t1.nii.gz"]);
+        assert_eq!(files(&plain, &["a/b", "../c"]), ["pixel-l1_raw_a_b.nii.gz", "pixel-l1_raw_.._c.nii.gz"]);
+        for odd in [["t1+", "t1"], ["T2", "T2*"], ["b-0", "b0"], ["a/b", "a_b"], ["+", "-"], ["脑", "部"]] {
+            for own in [&plain, &bids] {
+                let found = files(own, &odd);
+                assert!(found[0] != found[1] && found.iter().all(|name| !name.contains('/')), "{found:?}");
+            }
+            assert!(files(&bids, &odd).iter().all(|name| !name.contains("raw+_")), "{odd:?}");
+        }
+    }
 }

@@ -13,8 +13,8 @@ use super::config::{FinishedCases, LocalizeConfig, OutputLayout, ReportPages};
 use super::derivative;
 use super::files::CaseFiles;
 use super::report::{FailedCase, LocalizationReport};
-use super::work::Work;
-use crate::case_record::{CaseResult, forget, is_full, notice_kept};
+use super::work::{Work, channel_names};
+use crate::case_record::{CaseResult, is_full, notice_kept};
 use crate::channel_name::notice_other_channel;
 use crate::folder::{PAGE, check_folder, remove_earlier};
 use crate::observer::{Notice, Observer, Step};
@@ -209,7 +209,7 @@ impl Work<'_> {
         // Before the record is removed: an image that cannot be read, as on a share that is not mounted, costs no
         // result.
         let subject = self.read(case)?;
-        forget(&files.record())?;
+        self.remove_earlier(files, &channel_names(&subject.scan))?;
         let content = subject.describe();
         let (predictors, resolution, doubt, page) = match subject.scan.is_picture() {
             false => self.map_volume(case, subject.scan, files)?,

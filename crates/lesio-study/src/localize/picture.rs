@@ -8,7 +8,7 @@ use ndarray::{Array2, Axis};
 use super::config::WrittenMaps;
 use super::files::CaseFiles;
 use super::pages::Slices;
-use super::work::{Mapped, Work};
+use super::work::{Mapped, Work, channel_names};
 use crate::findings::Findings;
 use crate::folder::prepare_folder;
 use crate::overlay::{drawn_image, heat_map, image_window, picture_montage};
@@ -20,6 +20,7 @@ impl Work<'_> {
         let scored = self.localizer.maps(&scan, self.predictors)?;
         let existing = self.config.existing;
         prepare_folder(files.folder())?;
+        let names_of_channels = channel_names(&scan);
         let mut channels = Vec::with_capacity(self.predictors.len());
         for &predictor in self.predictors {
             let mut written = Vec::new();
@@ -44,10 +45,13 @@ impl Work<'_> {
                 write_tiff(files.raw(predictor, "tiff"), &upright(&raw)?, existing)?;
             }
             let map = one_slice(upright(&maps.postprocessed(raw)?)?);
-            let found = self.find(predictor, &map, &foreground, scored.resolution(), None)?;
+            let found = self.find(predictor, &map, &foreground, scored.resolution(), None, scored.doubt())?;
             let plane = map.data().index_axis(Axis(2), 0);
             let verdict = self.judge(predictor, &map, &foreground, scored.doubt())?;
             let mut result = self.describe(predictor, files, "tiff", found.as_ref(), verdict);
+            if !channels.is_empty() {
+                result.channel_names.clone_from(&names_of_channels);
+            }
             result.channels = channels;
             if let Some(file) = &result.map {
                 write_tiff(file, &plane, existing)?;

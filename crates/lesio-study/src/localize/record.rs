@@ -1,17 +1,20 @@
 //! Records of finished cases: what their results depend on, and which files they consist of.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use lesio_io::ReadOptions;
+use lesio_io::atomic::Existing;
 use lesio_io::dataset::Case;
 use serde::{Deserialize, Serialize};
 
 use super::case::LocalizedCase;
-use super::config::LocalizeConfig;
+use super::config::{LocalizeConfig, OutputLayout};
+use super::derivative;
 use super::files::CaseFiles;
 use super::work::Work;
-use crate::case_record::{finished, key_of, record};
+use crate::case_record::{earlier, finished, forget, key_of, record};
 use crate::checksum::file_checksum;
 use crate::workflow_error::WorkflowError;
 
@@ -41,6 +44,29 @@ impl Work<'_> {
         let Finished { case, files: checksums } = finished(&files.record(), key)?;
         let case = case.in_folder(files.folder());
         case.checksums().is_ok_and(|found| found == checksums).then_some(case)
+    }
+
+    /// Removes the files of an earlier run that are to be replaced, and first its record: this run may write fewer, and those
+    /// that stayed would contradict its results. They are those that the record lists, and those of this run's predictors,
+    /// since a run that was killed leaves no record.
+    pub(super) fn remove_earlier(&self, files: &CaseFiles, channels: &[String]) -> Result<(), WorkflowError> {
+        let listed = earlier::<Finished>(&files.record()).map(|found| found.case.in_folder(files.folder()));
+        forget(&files.record())?;
+        if self.config.existing != Existing::Replace {
+            return Ok(());
+        }
+        let listed = listed.iter().flat_map(LocalizedCase::files).cloned();
+        let own = self.predictors.iter().flat_map(|&name| files.all(name, channels));
+        let all: BTreeSet<PathBuf> = listed.chain(own).chain([files.page()]).collect();
+        for file in &all {
+            forget(file)?;
+            if self.config.layout == OutputLayout::Bids {
+                for ending in ["json", "tsv"] {
+                    forget(&derivative::beside(file, ending))?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Writes the record of a case whose files are all written.

@@ -11,7 +11,7 @@ use super::case::MappedPredictor;
 use super::config::WrittenMaps;
 use super::files::CaseFiles;
 use super::pages::Slices;
-use super::work::{Mapped, Work};
+use super::work::{Mapped, Work, channel_names};
 use crate::findings::Findings;
 use crate::folder::prepare_folder;
 use crate::overlay::{OverlaySlice, chosen_slices, heat_map, left_to_right, scan_window, slice_montage};
@@ -52,6 +52,7 @@ impl Work<'_> {
         }
         let view = View { windows, left_to_right: left_to_right(plane, header.as_ref()) };
         let voxel_ml = scan.geometry().voxel_volume() / 1000.0;
+        let names_of_channels = channel_names(&scan);
         let mut channels = Vec::with_capacity(self.predictors.len());
         for &predictor in self.predictors {
             let mut written = Vec::new();
@@ -73,10 +74,19 @@ impl Work<'_> {
                 options.write(files.raw(predictor, "nii.gz"), &raw)?;
             }
             let map = maps.postprocessed(raw)?;
-            let found =
-                self.find(predictor, &map, scored.foreground(), scored.resolution(), Some(voxel_ml))?;
+            let found = self.find(
+                predictor,
+                &map,
+                scored.foreground(),
+                scored.resolution(),
+                Some(voxel_ml),
+                scored.doubt(),
+            )?;
             let verdict = self.judge(predictor, &map, scored.foreground(), scored.doubt())?;
             let mut result = self.describe(predictor, files, "nii.gz", found.as_ref(), verdict);
+            if !channels.is_empty() {
+                result.channel_names.clone_from(&names_of_channels);
+            }
             result.channels = channels;
             if let Some(file) = &result.map {
                 options.write(file, &map)?;

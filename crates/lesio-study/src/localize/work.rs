@@ -70,12 +70,11 @@ impl Work<'_> {
         }
         let maps = self.localizer.channel_maps(scan, predictor)?;
         let maps = maps.ok_or(WorkflowError::NoChannelMaps { predictor })?;
-        let name = |channel: usize| scan.names().get(channel).cloned().unwrap_or_else(|| channel.to_string());
-        let file = |channel| files.channel(predictor, &name(channel), ending);
-        Ok(maps.into_iter().enumerate().map(|(channel, map)| (file(channel), map)).collect())
+        Ok(files.channels(predictor, &channel_names(scan), ending).into_iter().zip(maps).collect())
     }
 
-    /// The lesions in a map; `None` if the model was saved without normal scores of the predictor.
+    /// The lesions in a map; `None` if the model was saved without normal scores of the predictor. With a doubt whether
+    /// these hold for the image, lesions have no p-values, as the image has none.
     pub(super) fn find(
         &self,
         predictor: PredictorName,
@@ -83,6 +82,7 @@ impl Work<'_> {
         foreground: &Volume<bool>,
         resolution: &Resolution,
         voxel_ml: Option<f64>,
+        doubt: Option<&CalibrationDoubt>,
     ) -> Result<Option<Findings>, WorkflowError> {
         let Some(normal) = self.localizer.calibration().get(predictor) else { return Ok(None) };
         let Some(threshold) = threshold(self.localizer, self.config.rule, predictor)? else {
@@ -90,7 +90,8 @@ impl Work<'_> {
         };
         let smallest = self.localizer.postprocessing().least_voxels(resolution);
         let level = self.config.rule.level();
-        Ok(Some(Findings::new(map, foreground, threshold, normal, smallest, voxel_ml, level)?))
+        let found = Findings::new(map, foreground, threshold, normal, smallest, voxel_ml, level)?;
+        Ok(Some(if doubt.is_some() { found.without_p_values() } else { found }))
     }
 
     /// The verdict on an image, from its post-processed map.
@@ -121,6 +122,7 @@ impl Work<'_> {
             map: (maps != WrittenMaps::None).then(|| files.map(predictor, ending)),
             raw: (maps == WrittenMaps::All).then(|| files.raw(predictor, ending)),
             channels: Vec::new(),
+            channel_names: Vec::new(),
             overlay: files.overlay(predictor),
             thumbnail: None,
             labels: None,
@@ -131,4 +133,10 @@ impl Work<'_> {
             lesions: found.map(|found| found.lesions.clone()),
         }
     }
+}
+
+/// The names of a scan's channels, or their numbers from 0.
+pub(super) fn channel_names(scan: &Scan) -> Vec<String> {
+    let name = |channel: usize| scan.names().get(channel).cloned().unwrap_or_else(|| channel.to_string());
+    (0..scan.channels()).map(name).collect()
 }
