@@ -14,7 +14,7 @@ use lesio::study::{
     combine_localizers, read_subjects, require_apart,
 };
 use lesio_examples::arguments::whole;
-use lesio_examples::models::{MEMBERS, label, member_folders, with_members, write_ensemble};
+use lesio_examples::models::{MEMBERS, member_folders, with_members, write_ensemble};
 use lesio_examples::output::note;
 use lesio_examples::training::{ModelArgs, PassArgs, StartArgs, say_result};
 use lesio_examples::{DataArgs, DeviceArgs, Outcome, Watch, left_out, parse, run, say, stamp, stamped};
@@ -89,10 +89,10 @@ fn program() -> Outcome {
         folders = member_folders(&args.out, trainings.len());
         args.start.check_ensemble(&args.out, &folders)?;
     }
-    let mut members = Vec::new();
+    let (start, mut members) = (args.start.of_members(&folders), Vec::new());
     for out in folders {
         let model = out.join("model.safetensors");
-        let checkpoints = args.start.checkpoints(&out, &model)?;
+        let checkpoints = start.checkpoints(&out, &model)?;
         let options = TrainOptions::default().checkpoints(checkpoints).device(args.device.device.clone());
         members.push((out, model, options));
     }
@@ -140,7 +140,7 @@ fn program() -> Outcome {
         trained.page()?.write(out.join("report.html"), Existing::Replace)?;
         say_result(&trained);
         say!("wrote {} in {:.0} s", model.display(), began.elapsed().as_secs_f64());
-        localizers.push((label(model), trained.localizer));
+        localizers.push((out.file_name().unwrap_or_default().display().to_string(), trained.localizer));
     }
     if combined {
         let combined = combine_localizers(localizers, prepared.held_out(), None, &mut watch)?;

@@ -318,6 +318,14 @@ pub struct StartArgs {
 }
 
 impl StartArgs {
+    /// The same for each of several members: --resume continues a training that ended before its last members began.
+    #[must_use]
+    pub fn of_members(self, folders: &[PathBuf]) -> Self {
+        let is_begun = |folder: &PathBuf| checkpoint_exists(&folder.join("checkpoint.safetensors"));
+        let continues = self.resume && folders.len() > 1 && folders.iter().any(is_begun);
+        Self { resume: self.resume && !continues, resume_or_fresh: self.resume_or_fresh || continues, ..self }
+    }
+
     /// How the training starts. Only --overwrite discards the files of an earlier training in --out.
     ///
     /// # Errors
