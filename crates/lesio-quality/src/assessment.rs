@@ -50,7 +50,7 @@ impl Assessment {
     pub fn missed_slices(&self) -> usize {
         let is_graded = |slice: &SliceAssessment| matches!(slice.verdict, SliceVerdict::Graded { .. });
         let graded = || self.slices.iter().enumerate().filter(|(_, slice)| is_graded(slice)).map(|(k, _)| k);
-        let span = graded().next().zip(graded().last()).map_or(0, |(first, last)| last - first + 1);
+        let span = graded().next().zip(graded().next_back()).map_or(0, |(first, last)| last - first + 1);
         span - graded().count()
     }
 }
