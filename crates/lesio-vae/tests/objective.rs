@@ -453,7 +453,9 @@ fn faults_are_named_and_nothing_panics() {
     let mut bright = Examples::new(shape);
     bright.push(&vec![1.2; shape.len()]).unwrap();
     assert!(new(VaeTraining::default(), bright).unwrap_err().to_string().contains("1.2"));
-    let other = new(VaeTraining::default(), Examples::new(Shape::new(1, 8, 12)));
+    let mut wider = Examples::new(Shape::new(1, 8, 12));
+    wider.push(&[0.5; 96]).unwrap();
+    let other = new(VaeTraining::default(), wider);
     assert!(other.unwrap_err().to_string().contains("[1, 8, 12]"));
 
     let (encoder, decoder) = networks(&case.config).unwrap();
