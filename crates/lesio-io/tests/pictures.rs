@@ -99,6 +99,62 @@ fn corner(rows: usize, columns: usize) -> Array2<u8> {
     Array2::from_shape_fn((rows, columns), |(row, column)| if row < 9 && column < 5 { 255 } else { 0 })
 }
 
+/// A gray TIFF file whose only strip is a JPEG stream.
+fn tiff_of_jpeg(jpeg: &[u8], [rows, columns]: [u32; 2]) -> Vec<u8> {
+    const ENTRIES: u32 = 9;
+    let start = 8 + 2 + 12 * ENTRIES + 4;
+    let fields: [[u32; 2]; ENTRIES as usize] = [
+        [256, columns],
+        [257, rows],
+        [258, 8],
+        // JPEG, black is 0.
+        [259, 7],
+        [262, 1],
+        [273, start],
+        [277, 1],
+        [278, rows],
+        [279, jpeg.len() as u32],
+    ];
+    let mut file = [b"II*\0".as_slice(), &8_u32.to_le_bytes(), &(ENTRIES as u16).to_le_bytes()].concat();
+    for [tag, value] in fields {
+        file.extend((tag as u16).to_le_bytes());
+        file.extend(4_u16.to_le_bytes());
+        file.extend(1_u32.to_le_bytes());
+        file.extend(value.to_le_bytes());
+    }
+    file.extend(0_u32.to_le_bytes());
+    file.extend(jpeg);
+    file
+}
+
+/// The compression decides, not the kind of file.
+#[test]
+fn masks_compressed_with_loss_have_a_threshold_in_any_file() {
+    let options = ReadOptions::new();
+    let (rows, columns) = (24, 40);
+    let drawn = |greatest: u8| {
+        Array2::from_shape_fn((rows, columns), |(i, j)| if i > 10 && j > 13 { greatest } else { 0 })
+    };
+    let jpeg = |greatest: u8| {
+        let mut bytes = Vec::new();
+        let encoder = JpegEncoder::new_with_quality(&mut bytes, 20);
+        let values = drawn(greatest).into_raw_vec_and_offset().0;
+        encoder.write_image(&values, columns as u32, rows as u32, ExtendedColorType::L8).unwrap();
+        bytes
+    };
+    let picture = png(&corner(rows, columns));
+    let read = |name: &str, mask: &[u8]| {
+        case(("a.png", &picture), (name, mask), &options).0.map(|pair| pair.1.unwrap())
+    };
+    let tiff = |greatest: u8| tiff_of_jpeg(&jpeg(greatest), [rows as u32, columns as u32]);
+    let expected = drawn(255).mapv(|value| value > 0);
+    assert_eq!(read("mask.jpg", &jpeg(255)).unwrap(), expected);
+    assert_eq!(read("mask.tif", &tiff(255)).unwrap(), expected);
+    for (name, mask) in [("mask.jpg", jpeg(40)), ("mask.tif", tiff(40))] {
+        assert_eq!(read(name, &mask).unwrap_err().kind().name(), "BlurredMask", "{name}");
+    }
+}
+
 #[test]
 fn masks_are_as_shown_or_turned_with_their_picture() {
     let options = ReadOptions::new();

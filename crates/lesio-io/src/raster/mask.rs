@@ -184,37 +184,3 @@ fn turned<T: Copy + Default>(mask: &Array2<T>, orientation: ExifTurn) -> Array2<
     }
     turned
 }
-
-#[cfg(test)]
-mod tests {
-    use ndarray::Array3;
-
-    use super::*;
-
-    /// Pixels around an edge, as lossy compression leaves them.
-    fn blurred(is_lossy: bool, greatest: f32) -> StoredPicture {
-        let values = Array3::from_shape_fn((1, 1, 8), |(_, _, k)| (greatest * k as f32 / 7.0).round());
-        let (stored, orientation) = ([1, 8], ExifTurn::STORED);
-        StoredPicture {
-            image: Image::new(values),
-            is_lossy,
-            stored,
-            orientation,
-            first_color: None,
-            is_scaled: false,
-        }
-    }
-
-    /// The compression decides, not the kind of file: TIFF files may be compressed with loss, too.
-    #[test]
-    fn lossy_masks_have_a_threshold_in_any_file() {
-        let count = |is_lossy: bool, greatest: f32| {
-            let found = inside(&blurred(is_lossy, greatest), Path::new("m.tif"), MaskRule::default());
-            found.map(|inside| inside.iter().filter(|&&inside| inside).count())
-        };
-        assert_eq!(count(false, 255.0).unwrap(), 7);
-        assert_eq!(count(true, 255.0).unwrap(), 4);
-        assert!(matches!(count(true, 40.0), Err(ReadErrorKind::BlurredMask { .. })));
-        assert_eq!(count(false, 40.0).unwrap(), 7);
-    }
-}
