@@ -143,6 +143,8 @@ pub(crate) struct Slice {
     pub(crate) decimals: [i32; 3],
     /// The distance to the next slice that the file states: used for a series of one slice.
     pub(crate) thickness: Option<f64>,
+    /// The distance between slices that the file states, in millimeters; some writers give it a sign.
+    pub(crate) between: Option<f64>,
     pub(crate) pixels: Pixels,
 }
 
@@ -163,6 +165,7 @@ impl Slice {
         if let Some(&size) = spacing.iter().find(|&&size| size <= 0.0) {
             return Err(bad("PixelSpacing", size, "numbers above 0"));
         }
+        let between = attributes.optional_number(tags::SPACING_BETWEEN_SLICES, "SpacingBetweenSlices")?;
         let [a, b, c, d, e, f] =
             attributes.numbers(tags::IMAGE_ORIENTATION_PATIENT, "ImageOrientationPatient")?;
         Ok(Self {
@@ -176,8 +179,8 @@ impl Slice {
             directions: directions([[a, b, c], [d, e, f]])?,
             position: attributes.numbers(tags::IMAGE_POSITION_PATIENT, "ImagePositionPatient")?,
             decimals: attributes.decimals(tags::IMAGE_POSITION_PATIENT),
-            thickness: attributes
-                .optional_number(tags::SPACING_BETWEEN_SLICES, "SpacingBetweenSlices")?
+            between,
+            thickness: between
                 .or(attributes.optional_number(tags::SLICE_THICKNESS, "SliceThickness")?)
                 .map(f64::abs)
                 .filter(|&size| size > 0.0),

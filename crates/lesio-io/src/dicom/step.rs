@@ -68,6 +68,7 @@ pub(super) fn step(
     // The lower median, since a missing slice causes a larger gap.
     let usual = sorted[(sorted.len() - 1) / 2];
     if off.is_none() && gaps.iter().all(|&gap| gap <= WIDE * usual) {
+        tell_thinned(slices, size);
         return Ok(step);
     }
     // What is wrong: a gap that stands out by more than the rounding of four ends.
@@ -91,6 +92,25 @@ pub(super) fn step(
     Err((slice.path.clone(), kind))
 }
 
+/// Warns of slices that are a whole multiple as far apart as all of their files state: then those between are missing, as
+/// evenly as no gap shows.
+fn tell_thinned(slices: &[Slice], size: f64) {
+    let stated = slices[0].between.filter(|_| slices.iter().all(|slice| slice.between == slices[0].between));
+    if let Some(times) = stated.and_then(|stated| thinned(stated.abs(), size)) {
+        let (file, stated) = (slices[0].path.display(), stated.unwrap_or_default().abs());
+        tracing::warn!(
+            "the slices of the series of {file} are {size} mm apart, their SpacingBetweenSlices is {stated} mm: all but one \
+             of each {times} slices may be missing"
+        );
+    }
+}
+
+/// How many times the stated distance slices are apart, if it is a whole number above 1.
+fn thinned(stated: f64, size: f64) -> Option<f64> {
+    let times = (size / stated).round();
+    (stated > 0.0 && times >= 2.0 && (size - times * stated).abs() <= EVEN * size).then_some(times)
+}
+
 /// One unit of the last decimal of the positions, for each coordinate; 0 where they are whole numbers, which are taken
 /// as exact. Writers may leave out zeros at the end, so the longest text counts.
 fn units(slices: &[Slice]) -> [f64; 3] {
@@ -99,4 +119,16 @@ fn units(slices: &[Slice]) -> [f64; 3] {
         // With room for the error of binary numbers.
         if decimals > 0 { 1.001 * 10_f64.powi(-decimals) } else { 0.0 }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slices_between_are_missing_at_whole_multiples_of_the_stated_distance() {
+        assert_eq!([thinned(5.0, 10.0), thinned(5.0, 15.01)], [Some(2.0), Some(3.0)]);
+        // As stated, by a gap that the writer does not count, and not at all.
+        assert_eq!([thinned(5.0, 5.0), thinned(5.0, 7.5), thinned(0.0, 5.0), thinned(6.0, 5.0)], [None; 4]);
+    }
 }
