@@ -24,6 +24,30 @@ fn values(count: usize) -> Vec<f32> {
     (0..count).map(|k| ((k * 37 + k / 7) % 101) as f32 / 101.0).collect()
 }
 
+/// What another model wrote does not stay beside the description of this one.
+#[test]
+fn networks_of_a_replaced_export_are_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut builder = NetworkBuilder::new();
+    let x = builder.input("x", Shape::new(1, 4, 4));
+    let y = builder.layer("y", Layer::Activation(Activation::Silu), &[x]).unwrap();
+    let network = builder.finish(&[y]).unwrap();
+    let export = |names: &[&'static str], existing| {
+        let networks = names.iter().map(|name| (*name, &network));
+        let made = Exported::of_networks(networks, &ParameterSet::new(), serde_json::json!({}));
+        made.unwrap().write(folder.path(), existing).unwrap();
+        let names = std::fs::read_dir(folder.path()).unwrap();
+        let mut names: Vec<String> =
+            names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    std::fs::write(folder.path().join("other.onnx"), b"of somebody else").unwrap();
+    let first = export(&["a", "b"], Existing::Refuse);
+    assert_eq!(first, ["a.onnx", "b.onnx", "model.json", "other.onnx"]);
+    assert_eq!(export(&["c"], Existing::Replace), ["c.onnx", "model.json", "other.onnx"]);
+}
+
 #[test]
 fn every_layer_is_written_and_read_again() {
     let mut net = NetworkBuilder::new();

@@ -1,5 +1,7 @@
 //! Errors of the export to ONNX.
 
+use std::path::PathBuf;
+
 use lesio_nn::EngineError;
 use lesio_vae::ConfigError;
 
@@ -42,6 +44,14 @@ pub enum ExportError {
     /// A file cannot be written.
     #[error(transparent)]
     Write(#[from] lesio_files::WriteError),
+    /// A file of an earlier export cannot be removed.
+    #[error("{}: cannot be removed", path.display())]
+    Remove {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The description cannot be written.
     #[error("the description cannot be written as JSON")]
     Json(#[from] serde_json::Error),

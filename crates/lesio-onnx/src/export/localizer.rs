@@ -1,5 +1,6 @@
 //! Export of localizers to ONNX, with a description of everything that ONNX cannot represent.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use lesio_anomaly::{DeclaredConfig, Localizer, ModelConfig};
@@ -192,22 +193,50 @@ impl ExportConfig {
 }
 
 impl Exported {
-    /// Writes the files and the description (`model.json`) into a folder and returns their paths. Each file is
-    /// written completely or not at all.
+    /// Writes the files and the description (`model.json`, which also lists the files) into a folder and returns their
+    /// paths. Each file is written completely or not at all. With [`Existing::Replace`], the files that the description in
+    /// the folder lists are removed first: another model may have other networks.
     ///
     /// # Errors
-    /// For a file that cannot be written, or that exists and must not be replaced.
+    /// For a file that cannot be written or removed, or that exists and must not be replaced.
     pub fn write(&self, folder: &Path, existing: Existing) -> Result<Vec<PathBuf>, ExportError> {
-        let text = serde_json::to_string_pretty(&self.description)?;
+        let mut description = self.description.clone();
+        description["files"] = self.files.iter().map(|(name, _)| name.as_str()).collect();
+        let text = serde_json::to_string_pretty(&description)?;
+        if existing == Existing::Replace {
+            remove_listed(folder)?;
+        }
         let files = self.files.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice()));
         let mut written = Vec::new();
-        for (name, bytes) in files.chain([("model.json", text.as_bytes())]) {
+        for (name, bytes) in files.chain([(DESCRIPTION, text.as_bytes())]) {
             let path = folder.join(name);
             lesio_files::write(&path, existing, |out| out.write_all(bytes))?;
             written.push(path);
         }
         Ok(written)
     }
+}
+
+/// The file of the description.
+const DESCRIPTION: &str = "model.json";
+
+/// Removes the networks that the description of an earlier export lists.
+fn remove_listed(folder: &Path) -> Result<(), ExportError> {
+    let read = std::fs::read(folder.join(DESCRIPTION)).ok();
+    let earlier: Option<Json> = read.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let listed = earlier.as_ref().and_then(|own| own["files"].as_array()).into_iter().flatten();
+    // Names of files in this folder, whatever the description says.
+    let is_own = |name: &&str| name.ends_with(".onnx") && Path::new(name).file_name() == Some(name.as_ref());
+    for name in listed.filter_map(Json::as_str).filter(is_own) {
+        let path = folder.join(name);
+        match std::fs::remove_file(&path) {
+            Err(source) if source.kind() != ErrorKind::NotFound => {
+                return Err(ExportError::Remove { path, source });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn networks_of(localizer: &Localizer) -> Result<Networks, ExportError> {
