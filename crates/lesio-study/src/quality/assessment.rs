@@ -1,6 +1,5 @@
 //! The segmentation of a file, graded: what is written and said of it.
 
-use std::io;
 use std::path::Path;
 
 use lesio_image::{Plane, Scan, Volume, upright_slice};
@@ -11,6 +10,7 @@ use lesio_quality::{Assessment, Grade, InputError, QualityModel, SliceAssessment
 use lesio_report::{Existing, HeatMap, Montage, Picture, Scale};
 use ndarray::{Array2, ArrayView1, ArrayView3, Axis};
 
+use crate::folder::remove_earlier;
 use crate::overlay::{drawn_image, left_to_right};
 use crate::presentation::PresentationError;
 use crate::quality::error::QualityStudyError;
@@ -103,15 +103,7 @@ impl GradedFile {
         }
         if existing == Existing::Replace {
             let all = names_of_files(&self.channels, !self.image.is_picture());
-            for name in all.iter().filter(|name| !names.contains(name)) {
-                let path = folder.join(name);
-                match std::fs::remove_file(&path) {
-                    Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                        return Err(QualityStudyError::Remove { path, source });
-                    }
-                    _ => {}
-                }
-            }
+            remove_earlier(folder, all.iter().filter(|name| !names.contains(name)))?;
         }
         Ok(names)
     }

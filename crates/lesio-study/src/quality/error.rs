@@ -13,6 +13,7 @@ use lesio_report::{PictureError, PlotError, ScaleError, TableError, WriteError};
 use lesio_settings::SettingError;
 use ndarray::ShapeError;
 
+use crate::folder::FolderError;
 use crate::presentation::PresentationError;
 
 /// Why an estimator of quality could not be trained, studied or shown.
@@ -34,13 +35,8 @@ pub enum QualityStudyError {
         source: std::io::Error,
     },
     /// A file of an earlier result cannot be removed.
-    #[error("{}: cannot be removed", path.display())]
-    Remove {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Folder(#[from] FolderError),
     /// A case cannot be used.
     #[error("case {case} cannot be used")]
     Case {
