@@ -5,10 +5,13 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use lesio_anomaly::{Localizer, Model, PredictorName, Provenance};
-use lesio_image::{Preprocessing, Scan, Volume};
+use lesio_anomaly::{
+    Calibration, Localizer, Model, NormalScoresBuilder, PostProcessing, PredictorName, Provenance,
+};
+use lesio_image::{Image, Preprocessing, Scan, Volume};
+use lesio_io::atomic::Existing;
 use lesio_io::dataset::{Case, Dataset, DatasetOptions, Layout};
-use lesio_io::{FourthAxis, Matching, ReadOptions, write_volume};
+use lesio_io::{FourthAxis, Matching, ReadOptions, write_png, write_volume};
 use lesio_metrics::BootstrapConfig;
 use lesio_phantom::{BrainConfig, BrainPhantom, Contrast};
 use lesio_study::{
@@ -256,15 +259,9 @@ fn marks_and_choices_of_a_model_do_not_depend_on_the_others() {
         let together = of(&models);
         for (label, localizer) in models {
             let alone = of(&[(label, localizer)]);
-            let marks = |found: &lesio_study::EvaluationResults, name: &str| {
-                let all = found.at_thresholds.iter();
-                let own =
-                    all.filter(|own| own.predictor == name && own.origin == ThresholdOrigin::Calibration);
-                own.map(|own| (own.false_positive_rate, own.false_findings, own.dice)).collect::<Vec<_>>()
-            };
             let name = format!("{label}/pixel-l1");
-            assert_eq!(marks(&together, &name), marks(&alone, "pixel-l1"), "{models:?}");
-            assert_eq!(marks(&together, &name).len(), 1);
+            assert_eq!(marks(&together, &name), marks(&alone, "pixel-l1"), "{label}");
+            assert_eq!(marks(&together, &name).len(), 4, "two cases at two thresholds");
         }
         let text = together.page("").unwrap().to_html();
         assert!(text.contains("by different rules"), "the page does not say how maps are ranked");
@@ -280,6 +277,64 @@ fn marks_and_choices_of_a_model_do_not_depend_on_the_others() {
     assert_eq!(found.best["twin"].predictor, INTENSITY, "lesions are bright");
     // Two validation patients with lesions.
     assert_eq!(found.best["twin"].subjects, 2);
+}
+
+/// The marks of a map in each case: pixels of normal slices, and regions.
+fn marks(found: &lesio_study::EvaluationResults, name: &str) -> Vec<([u64; 2], u64)> {
+    let own = found.operating.cases().iter().filter(|case| case.predictor == name);
+    own.map(|case| (case.normal_pixels, case.lesions.predictions)).collect()
+}
+
+/// Of pictures, the smallest region that counts is in pixels of a model's own grid.
+#[test]
+fn the_smallest_region_of_a_model_is_of_its_own_grid() {
+    let folder = tempfile::tempdir().unwrap();
+    let noise = |seed: u32| {
+        let mut state = seed.wrapping_mul(2_654_435_761).max(1);
+        Image::new(Array3::from_shape_simple_fn((1, 48, 48), || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        }))
+    };
+    let write = |name: &str, image: &Image<u8>| {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        write_png(path, image, Existing::Refuse).unwrap();
+    };
+    write("test/good/0.png", &noise(1));
+    write("test/bad/1.png", &noise(2));
+    let corner = Array3::from_shape_fn((1, 48, 48), |(_, i, j)| u8::from(i + j < 20));
+    write("ground_truth/bad/1_mask.png", &Image::new(corner));
+    let data = Dataset::open(folder.path(), &Layout::MvTec).unwrap();
+    let localizer = |side: usize| {
+        let vae =
+            Vae::new(VaeConfig::new(1, side, side).widths([4]), 1.0, 3, &lesio_nn::Device::Cpu).unwrap();
+        let fitted = Preprocessing::new([side, side]).fit([] as [Scan; 0]).unwrap();
+        let made = Localizer::new(Model::Vae(vae.into()), fitted, Provenance::new(3, "none")).unwrap();
+        let made = made.with_postprocessing(PostProcessing::none().smallest(2.0));
+        // A threshold that a fifth of the pixels reaches, in many small regions.
+        let scored = made.score(&Scan::from(noise(3).map(|&value| f32::from(value))), &[L1]).unwrap();
+        let mut scores: Vec<f32> = scored.scores[0].postprocessed.data().iter().copied().collect();
+        scores.sort_by(f32::total_cmp);
+        let mut normals = NormalScoresBuilder::new();
+        normals.add(scores[..scores.len() * 4 / 5].iter().copied());
+        let mut calibration = Calibration::new();
+        calibration.insert(L1, normals.finish().unwrap());
+        made.with_calibration(calibration)
+    };
+    let own = EvaluateConfig::new(BootstrapConfig::new(1).replicates(5)).predictors(Some(vec![L1]));
+    let of = |sides: &[usize]| {
+        let models = sides.iter().map(|side| (format!("of-{side}"), localizer(*side)));
+        evaluate(models, data.cases(), &[], &own, &mut ()).unwrap()
+    };
+    for sides in [[8, 24], [24, 8]] {
+        let together = of(&sides);
+        for side in sides {
+            let alone = marks(&of(&[side]), "pixel-l1");
+            assert_eq!(marks(&together, &format!("of-{side}/pixel-l1")), alone, "{side} of {sides:?}");
+            assert!(alone.iter().any(|(_, regions)| *regions > 0), "{alone:?}");
+        }
+    }
 }
 
 /// A split without lesions calibrates, and teaches no weights.
