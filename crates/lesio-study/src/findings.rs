@@ -83,7 +83,8 @@ pub struct Finding {
     pub mean: f64,
     /// Probability that the highest score of a normal subject is at least the peak; see
     /// [`NormalScores::family_wise_p_value`]. `None` if the calibration has so few normal subjects that no
-    /// p-value can support a finding; see [`Findings::supported`].
+    /// p-value can support a finding; see [`Findings::supported`]. `None` also if the calibration may not apply to the
+    /// image ([`Findings::without_p_values`]).
     pub p_value: Option<f64>,
 }
 

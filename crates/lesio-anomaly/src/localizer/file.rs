@@ -127,9 +127,9 @@ impl Localizer {
         Ok(made)
     }
 
-    /// A fingerprint of everything that affects maps, thresholds or p-values: weights, preprocessing, settings,
-    /// filters, calibration. The selected predictor does not affect them. Use the fingerprint to check that results come from this localizer; it does not protect against
-    /// forgery. It does not cover the code of user-defined models and predictors.
+    /// A fingerprint of everything that affects maps, thresholds or p-values: weights, preprocessing, settings, filters,
+    /// calibration. The selected predictor does not affect them. Use the fingerprint to check that results come from this
+    /// localizer; it does not protect against forgery. It does not cover the code of user-defined models and predictors.
     ///
     /// # Errors
     /// If the device that holds the weights fails.

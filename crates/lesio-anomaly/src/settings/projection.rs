@@ -25,8 +25,8 @@ pub struct ProjectionConfig {
     /// normals, see [`Projection::stop_level`](crate::Projection::stop_level); within 1e18. Default `None`: all steps are made.
     pub stop: Option<f64>,
     /// Range to which pixels are clamped; a pixel outside is brought into it before the first step, or, with
-    /// [`StepRule::Fixed`], by it. Within a million. Default
-    /// `None`: each image's own, from its lowest to its highest pixel. The built-in predictor takes
+    /// [`StepRule::Fixed`], by it. Within a million. Default `None`: each image's own, from its lowest to its highest pixel.
+    /// The built-in predictor takes
     /// [`PredictorSettings::range`](crate::PredictorSettings::range) if that is known. In a document, `[0, 1]` stands for
     /// `None`: earlier versions wrote it into every file, also of models of other inputs.
     #[serde(deserialize_with = "stated_range")]

@@ -83,8 +83,8 @@ fn masks(truth: &Entry, passed: &mut PassedOver) -> Result<Masks, DatasetError> 
 fn case(split: &Entry, kind: &Entry, stem: &str, entry: &Entry, truth: Option<&Masks>) -> Case {
     let file = truth.and_then(|truth| truth.get(&(kind.name.clone(), stem.to_owned())));
     let mask = match file {
-        // Normal images of several splits may have the same name; some data
-        // sets have all-black masks for normal images, which belong to the test images.
+        // Normal images of several splits may have the same name; some data sets have all-black masks for normal images,
+        // which belong to the test images.
         Some(path) if kind.name != NORMAL || split.name != TRAINING => Mask::File(path.clone()),
         _ if kind.name == NORMAL => Mask::Normal,
         _ => Mask::Unknown,
