@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use crate::endings::ending_of;
 
 /// Endings of documents, which accompany the images of many data sets (`.db` as in `Thumbs.db`).
-const DOCUMENTS: [&str; 21] = [
+const DOCUMENTS: [&str; 22] = [
     ".bib", ".bval", ".bvec", ".cfg", ".csv", ".db", ".htm", ".html", ".ini", ".json", ".log", ".md", ".ods",
-    ".pdf", ".rst", ".tsv", ".txt", ".xlsx", ".xml", ".yaml", ".yml",
+    ".pdf", ".rst", ".toml", ".tsv", ".txt", ".xlsx", ".xml", ".yaml", ".yml",
 ];
 
 /// Names without an ending that are documents.

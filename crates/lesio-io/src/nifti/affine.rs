@@ -261,7 +261,7 @@ impl NiftiHeader {
     }
 
     /// The greatest distance between the positions of a corner of the grid by two geometries.
-    fn farthest(&self, one: &Geometry, other: &Geometry) -> f64 {
+    pub(super) fn farthest(&self, one: &Geometry, other: &Geometry) -> f64 {
         let mut farthest = 0.0_f64;
         for corner in 0..8 {
             let voxel =

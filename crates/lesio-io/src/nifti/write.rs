@@ -23,6 +23,10 @@ const ALIGNED: i32 = 2;
 const MILLIMETRES_SECONDS: i32 = 2 | 8;
 /// Largest cosine between two axes that counts as rounding; the axes are then treated as orthogonal.
 const SQUARE: f64 = 1e-6;
+/// The farthest that a quaternion may place a voxel from where the matrix does, in shortest voxel sides: half of what counts
+/// as another place when the file is read. The axes of oblique series from scanners are orthogonal up to the decimals of
+/// their positions, and some programs read no file without a rotation.
+const NEAR: f64 = 0.05;
 
 /// The compression level of a compressed file; every program can read the result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -347,7 +351,7 @@ fn is_place_of(header: &NiftiHeader, geometry: &Geometry) -> bool {
     AffineSource::ALL.into_iter().any(|source| header.geometry_by(source).is_ok_and(|own| own == *geometry))
 }
 
-/// Sets the matrix and, if the axes are orthogonal, the quaternion.
+/// Sets the matrix and, if the axes are orthogonal or nearly so, the quaternion.
 fn place(header: &mut NiftiHeader, geometry: &Geometry, like: Option<&NiftiHeader>) {
     let code = |code: i32| if (1..=5).contains(&code) { code } else { 0 };
     let (qform, sform) = like.map_or((0, 0), |like| (code(like.qform_code), code(like.sform_code)));
@@ -362,11 +366,17 @@ fn place(header: &mut NiftiHeader, geometry: &Geometry, like: Option<&NiftiHeade
     header.srow = [x, y, z];
     header.sform_code = sform;
     header.pixdim[1..4].copy_from_slice(&geometry.spacing().map(|size| unit.from_millimeters(size)));
-    if let Some((quaternion, sign)) = quaternion(geometry) {
-        header.pixdim[0] = sign;
-        header.quaternion = quaternion;
-        header.quaternion_offset = [x[3], y[3], z[3]];
-        header.qform_code = qform;
+    let (quaternion, sign, is_exact) = quaternion(geometry);
+    let mut placed = header.clone();
+    placed.pixdim[0] = sign;
+    placed.quaternion = quaternion;
+    placed.quaternion_offset = [x[3], y[3], z[3]];
+    placed.qform_code = qform;
+    let shortest = geometry.spacing().into_iter().fold(f64::INFINITY, f64::min);
+    let there = placed.geometry_by(AffineSource::Qform);
+    let is_near = || there.is_ok_and(|there| placed.farthest(geometry, &there) <= NEAR * shortest);
+    if is_exact || is_near() {
+        *header = placed;
     }
 }
 
@@ -384,8 +394,9 @@ fn check_place(header: &NiftiHeader) -> Result<(), ImageWriteErrorKind> {
     rounded.geometry().map(drop).map_err(|_| ImageWriteErrorKind::AffineOutOfRange)
 }
 
-/// The last three components of the quaternion and the sign of the third axis; `None` if the axes are not orthogonal.
-fn quaternion(geometry: &Geometry) -> Option<([f64; 3], f64)> {
+/// The last three components of the quaternion and the sign of the third axis, of the nearest rotation, and whether the axes
+/// are orthogonal.
+fn quaternion(geometry: &Geometry) -> ([f64; 3], f64, bool) {
     let spacing = geometry.spacing();
     let affine = geometry.affine();
     let mut r = [[0.0; 3]; 3];
@@ -394,16 +405,12 @@ fn quaternion(geometry: &Geometry) -> Option<([f64; 3], f64)> {
             r[row][column] = affine[row][column] / spacing[column];
         }
     }
-    for (a, b) in [(0, 1), (0, 2), (1, 2)] {
-        let cosine: f64 = r.iter().map(|row| row[a] * row[b]).sum();
-        if cosine.abs() > SQUARE {
-            return None;
-        }
+    let cosine = |[a, b]: [usize; 2]| r.iter().map(|row| row[a] * row[b]).sum::<f64>().abs();
+    let is_exact = [[0, 1], [0, 2], [1, 2]].into_iter().all(|axes| cosine(axes) <= SQUARE);
+    if !is_exact {
+        r = nearest_rotation(r);
     }
-    let determinant = r[0][0] * (r[1][1] * r[2][2] - r[1][2] * r[2][1])
-        - r[0][1] * (r[1][0] * r[2][2] - r[1][2] * r[2][0])
-        + r[0][2] * (r[1][0] * r[2][1] - r[1][1] * r[2][0]);
-    let sign = determinant.signum();
+    let sign = determinant(&r).signum();
     for row in &mut r {
         row[2] *= sign;
     }
@@ -422,7 +429,28 @@ fn quaternion(geometry: &Geometry) -> Option<([f64; 3], f64)> {
     let length = parts.iter().map(|part| part * part).sum::<f64>().sqrt();
     // The file omits the first component, which is not negative by convention.
     let scale = if parts[0] < 0.0 { -length } else { length };
-    Some(([parts[1] / scale, parts[2] / scale, parts[3] / scale], sign))
+    ([parts[1] / scale, parts[2] / scale, parts[3] / scale], sign, is_exact)
+}
+
+fn determinant(r: &[[f64; 3]; 3]) -> f64 {
+    r[0][0] * (r[1][1] * r[2][2] - r[1][2] * r[2][1]) - r[0][1] * (r[1][0] * r[2][2] - r[1][2] * r[2][0])
+        + r[0][2] * (r[1][0] * r[2][1] - r[1][1] * r[2][0])
+}
+
+/// The rotation, or rotation with a mirror image, that is nearest to a matrix that can be inverted: its factor in the polar
+/// decomposition, by Newton's iteration (Higham 1986). It converges quadratically; from axes that are nearly orthogonal, four
+/// steps are more than enough, and a result that is not orthogonal is far from the matrix and not used.
+fn nearest_rotation(mut r: [[f64; 3]; 3]) -> [[f64; 3]; 3] {
+    for _ in 0..8 {
+        let scale = determinant(&r);
+        // Cofactors divided by the determinant: the transposed inverse.
+        let cofactor = |i: usize, j: usize| {
+            let [a, b, c, d] = [(i + 1) % 3, (i + 2) % 3, (j + 1) % 3, (j + 2) % 3];
+            r[a][c] * r[b][d] - r[a][d] * r[b][c]
+        };
+        r = std::array::from_fn(|i| std::array::from_fn(|j| 0.5 * (r[i][j] + cofactor(i, j) / scale)));
+    }
+    r
 }
 
 fn write_voxels<T: Voxel>(out: &mut dyn Write, volume: &Volume<T>) -> io::Result<()> {
@@ -486,5 +514,31 @@ mod tests {
         let header =
             WriteOptions::new().header(&Volume::new(Array3::<u8>::zeros((2, 2, 2)), geometry)).unwrap();
         assert_eq!((header.qform_code, header.sform_code), (0, ALIGNED));
+    }
+
+    /// Oblique series whose positions have few decimals: some programs read no file without a quaternion.
+    #[test]
+    fn nearly_orthogonal_axes_have_the_nearest_quaternion() {
+        let (sine, cosine) = 0.3_f64.sin_cos();
+        for mirror in [1.0, -1.0] {
+            let geometry = Geometry::new([
+                [mirror * 1.5 * cosine, -2.0 * sine, 0.002, -3.0],
+                [mirror * 1.5 * sine, 2.0 * cosine, -0.004, 4.0],
+                [0.0, 0.0, 3.0, 5.0],
+                [0.0, 0.0, 0.0, 1.0],
+            ])
+            .unwrap();
+            let volume = Volume::new(Array3::<u8>::zeros((8, 8, 20)), geometry);
+            let mut header = WriteOptions::new().header(&volume).unwrap();
+            assert_eq!((header.qform_code, header.sform_code), (ALIGNED, ALIGNED));
+            let mut oddities = Vec::new();
+            header.geometry_with_oddities(AffineSource::Auto, &mut oddities).unwrap();
+            assert!(oddities.is_empty(), "the forms contradict each other: {oddities:?}");
+            header.sform_code = 0;
+            let there = header.geometry().unwrap();
+            let [taken, own] = [geometry, there].map(|own| own.to_world([7.0, 7.0, 19.0]));
+            let distance = taken.iter().zip(own).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt();
+            assert!(distance > 0.0 && distance < 0.075, "{distance}");
+        }
     }
 }
