@@ -35,12 +35,18 @@ pub(crate) enum Start {
         fault: ReadErrorKind,
     },
     /// No DICOM file, as it has no mark.
-    Other {
-        length: u64,
-        /// Whether zeros stand in the place of a DICOM file's start, or of all of it: a copy may have been cut, or
-        /// written before the data came. An empty file is blank.
-        is_blank: bool,
-    },
+    Other { length: u64, content: Unmarked },
+}
+
+/// The start of a file without DICOM's mark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unmarked {
+    /// Zeros stand in the place of a DICOM file's start, or of all of it: a copy may have been cut, or written before the
+    /// data came. An empty file is blank.
+    Blank,
+    /// The elements of a DICOM file without the preamble and the mark, as old archives wrote them.
+    Elements,
+    Other,
 }
 
 /// What a file says of its series. Texts that are missing are empty.
@@ -73,7 +79,7 @@ impl Head {
         let (file, length) = open_regular(path)?;
         let start = start_of(&file)?;
         if start.get(MARK_AT..MARK_AT + MARK.len()) != Some(MARK) {
-            return Ok(Start::Other { length, is_blank: is_blank(&start) });
+            return Ok(Start::Other { length, content: content_of(&start) });
         }
         let wanted = [
             DIRECTORY,
@@ -138,11 +144,20 @@ impl Head {
     }
 }
 
-/// Whether there are only zeros, but for a mark that was begun.
-fn is_blank(start: &[u8]) -> bool {
+/// What the start of a file without a mark is: blank means zeros, but for a mark that was begun.
+fn content_of(start: &[u8]) -> Unmarked {
     let (preamble, mark) = start.split_at(start.len().min(MARK_AT));
     let is_zero = |bytes: &[u8]| bytes.iter().all(|&byte| byte == 0);
-    is_zero(preamble) && (is_zero(mark) || MARK.starts_with(mark))
+    if is_zero(preamble) && (is_zero(mark) || MARK.starts_with(mark)) {
+        return Unmarked::Blank;
+    }
+    // The group of the first element, the meta information or the identification, and an element of it below 256.
+    match start {
+        [2 | 8, 0, _, 0, ..] | [0, 2 | 8, 0, _, ..] if start.len() as u64 >= Head::SHORTEST => {
+            Unmarked::Elements
+        }
+        _ => Unmarked::Other,
+    }
 }
 
 fn start_of(file: &File) -> Result<Vec<u8>, ReadErrorKind> {

@@ -14,8 +14,10 @@ use crate::error::ReadErrorKind;
 use crate::source::read_all;
 
 /// The attributes that are read from a file; all others are skipped.
-const WANTED: [Tag; 23] = [
+const WANTED: [Tag; 25] = [
     tags::MODALITY,
+    tags::PATIENT_ID,
+    tags::ECHO_TIME,
     tags::SERIES_INSTANCE_UID,
     tags::FRAME_OF_REFERENCE_UID,
     tags::SLICE_THICKNESS,
@@ -131,6 +133,9 @@ pub(crate) struct Slice {
     pub(crate) series: String,
     pub(crate) frame: String,
     pub(crate) modality: String,
+    pub(crate) patient: String,
+    /// The echo time in milliseconds, as a text; empty except for magnetic resonance.
+    pub(crate) echo_time: String,
     pub(crate) rows: usize,
     pub(crate) columns: usize,
     /// Between the centers of rows, then of columns, in millimeters.
@@ -173,6 +178,8 @@ impl Slice {
             series: attributes.text(tags::SERIES_INSTANCE_UID).unwrap_or_default(),
             frame: attributes.text(tags::FRAME_OF_REFERENCE_UID).unwrap_or_default(),
             modality: attributes.text(tags::MODALITY).unwrap_or_default(),
+            patient: attributes.text(tags::PATIENT_ID).unwrap_or_default(),
+            echo_time: attributes.text(tags::ECHO_TIME).unwrap_or_default(),
             rows,
             columns,
             spacing,
