@@ -159,6 +159,14 @@ fn masks_are_found_in_derivatives() {
     let data = Dataset::open_with(root.path(), &layout, &normal).unwrap();
     assert_eq!(*data.cases()[2].mask(), Mask::Normal);
 
+    // A mask with an entity that no image has may be the one of a case that would be taken for normal.
+    let odd = "derivatives/manual/sub-02/anat/sub-02_mod-FLAIR_label-lesion_mask.nii.gz";
+    add(root.path(), odd, "");
+    refused(&root, &layout, "MissingMask", &["masks without a case: 1", odd]);
+    let error = Dataset::open_with(root.path(), &layout, &normal).unwrap_err();
+    assert_eq!((error.kind().name(), error.path()), ("MaskWithoutImage", &*root.path().join(odd)));
+    fs::remove_file(root.path().join(odd)).unwrap();
+
     // What is ignored is no mask, in the data set and in its derivatives.
     let ignore = |text: &str| fs::write(root.path().join(".bidsignore"), text).unwrap();
     add(root.path(), "sub-02/anat/sub-02_label-lesion_mask.nii.gz", "");
@@ -166,6 +174,9 @@ fn masks_are_found_in_derivatives() {
     refused(&root, &layout, "MissingMask", &["1 of 3 cases has no mask label-lesion_mask: sub-02"]);
     ignore("derivatives/manual/\n");
     assert_eq!(open(&root, &layout).unwrap_err().kind().name(), "MissingMask");
+    // Data sets of which a validator is to read no derivative still have masks there.
+    ignore("derivatives/\nsub-02_label-lesion_mask.nii.gz\n");
+    refused(&root, &layout, "MissingMask", &["1 of 3 cases has no mask label-lesion_mask: sub-02"]);
     fs::remove_file(root.path().join(".bidsignore")).unwrap();
     fs::remove_file(root.path().join("sub-02/anat/sub-02_label-lesion_mask.nii.gz")).unwrap();
 

@@ -296,6 +296,12 @@ fn what_does_not_make_one_volume_is_refused_by_name() {
         change(&mut slices[number]);
         slices
     };
+    let two = |tag: Tag, vr: VR, values: [&str; 2]| {
+        let slices = series(5).into_iter().enumerate();
+        slices.map(|(number, slice)| slice.text(tag, vr, values[number % 2])).collect::<Vec<_>>()
+    };
+    assert!(read(&two(tags::ECHO_TIME, VR::DS, ["10", "10.0"])).is_ok());
+    assert!(read(&two(tags::ECHO_TIME, VR::DS, ["10", ""])).is_ok());
     let without = |tag: Tag| change(2, &|s| s.without = vec![tag]);
     let mut missing_one = series(7);
     missing_one.remove(3);
@@ -328,6 +334,8 @@ fn what_does_not_make_one_volume_is_refused_by_name() {
         ),
         ("another series", change(2, &|s| s.series = "1.2.9"), "MixedSeries", "SeriesInstanceUID is 1.2.9"),
         ("another frame", change(2, &|s| s.frame = "1.2.9"), "MixedSeries", "FrameOfReferenceUID"),
+        ("of another echo", two(tags::ECHO_TIME, VR::DS, ["10", "90"]), "MixedSeries", "EchoTime is"),
+        ("of another patient", two(tags::PATIENT_ID, VR::LO, ["A", "B"]), "MixedSeries", "PatientID is"),
         (
             "turned",
             change(2, &|s| s.orientation = text(&[1., 0., 0., 0., 1., 0.])),

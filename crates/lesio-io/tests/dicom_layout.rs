@@ -163,6 +163,9 @@ fn a_damaged_slice_makes_no_shorter_volume() {
         Vec::new(),
         vec![0; 100],
         vec![0; 5000],
+        // As old archives wrote it: without the preamble and the mark, or even the meta information.
+        whole[132..].to_vec(),
+        whole[place(&whole, [8, 0, 0x16, 0])..].to_vec(),
     ] {
         fs::write(file(5), &remnant).unwrap();
         let data = open();
@@ -324,4 +327,45 @@ fn masks_lie_below_the_folder_by_the_name_of_their_case() {
     assert_eq!(*data.cases()[1].mask(), Mask::Unknown);
     let error = Dataset::open(root, &dicom(None, Some("mask.nii.gz"))).unwrap_err();
     assert!(error.to_string().contains("{case}"), "{error}");
+
+    // A second series of the same name changes the names of both: the mask is then that of none.
+    let normal = DatasetOptions::new().missing_mask(MissingMask::Normal);
+    let data = Dataset::open_with(root, &layout, &normal).unwrap();
+    assert_eq!(*data.cases()[1].mask(), Mask::Normal);
+    series(&root.join("c"), "P1", "1.3", "T1", 3);
+    let error = Dataset::open_with(root, &layout, &normal).unwrap_err();
+    assert_eq!(
+        (error.kind().name(), error.path()),
+        ("MaskWithoutImage", &*root.join("masks/P1_3_T1.nii.gz"))
+    );
+    assert!(error.to_string().contains("P1_3_T1_"), "{error}");
+    let error = Dataset::open(root, &layout).unwrap_err().to_string();
+    assert!(
+        error.contains("masks without a case: 1, the first") && error.contains("P1_3_T1.nii.gz"),
+        "{error}"
+    );
+    // Also where the masks lie elsewhere.
+    let elsewhere = tempfile::tempdir().unwrap();
+    fs::rename(root.join("masks"), elsewhere.path().join("masks")).unwrap();
+    let pattern = elsewhere.path().join("masks/{case}.nii.gz");
+    let layout = dicom(None, Some(pattern.to_str().unwrap()));
+    let error = Dataset::open_with(root, &layout, &normal).unwrap_err();
+    assert_eq!(error.kind().name(), "MaskWithoutImage");
+}
+
+/// The order of files does not decide whether the user learns of slices that make no volume.
+#[test]
+fn a_localizer_among_slices_does_not_hide_them() {
+    for place in ["a0", "z9"] {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        series(root, "P", "1.1", "T1", 4);
+        slice("P", "1.1", "T1", 0)
+            .with(|s| s.position = "7\\2\\1".to_owned())
+            .text(tags::IMAGE_TYPE, VR::CS, "ORIGINAL\\PRIMARY\\LOCALIZER")
+            .write(&root.join(place));
+        let data = Dataset::open(root, &dicom(None, None)).unwrap();
+        let [case] = data.cases() else { panic!("{data:?}") };
+        assert!(case.read_scan(&ReadOptions::new()).is_err(), "{place}");
+    }
 }

@@ -7,7 +7,7 @@ use super::case::{Case, Mask};
 use super::cases::{CASE, find};
 use super::error::{DatasetError, DatasetErrorKind};
 use super::fault::Fault;
-use super::folder::{all_files_below, utf8_name};
+use super::folder::{all_entries, all_files_below, utf8_name};
 use super::listing::Listing;
 use super::unreadable::{Unreadable, is_directory, may_be_slice};
 use crate::dicom::{Head, Start};
@@ -31,6 +31,10 @@ const NO_IMAGES: [&str; 9] = ["SEG", "RTDOSE", "RTSTRUCT", "RTPLAN", "SR", "PR",
 struct Series {
     head: Head,
     files: Vec<PathBuf>,
+    /// Whether one of them may be a slice of a volume: is neither a localizer nor of a modality without images.
+    has_slices: bool,
+    /// Whether one of them may hold several slices.
+    has_frames: bool,
     /// The files that cannot be read and may be slices of it, by their number.
     doubtful: Vec<usize>,
 }
@@ -43,13 +47,13 @@ pub(super) fn list(root: &Path, wanted: Option<&str>, mask: Option<&str>) -> Res
     let mut listing = Listing::default();
     let mut all: BTreeMap<String, Series> = BTreeMap::new();
     let mut passed = Passed::default();
-    let mut unreadable = Vec::new();
+    let (mut unreadable, mut others) = (Vec::new(), BTreeSet::new());
     for file in all_files_below(root, &mut listing.passed)? {
         let path = file.path;
         match Head::read(&path, DEFAULT_MAX_BYTES) {
-            Ok(Start::Other { length, is_blank }) => match Unreadable::remnant(&path, length, is_blank) {
+            Ok(Start::Other { length, content }) => match Unreadable::remnant(&path, length, content) {
                 Some(file) => unreadable.push(file),
-                None => listing.passed.file(&path),
+                None => drop(others.insert(path)),
             },
             Ok(Start::Damaged { .. }) if is_directory(&path) => listing.passed.file(&path),
             Ok(Start::Damaged { series, fault }) => unreadable.push(Unreadable::new(path, series, &fault)),
@@ -59,9 +63,19 @@ pub(super) fn list(root: &Path, wanted: Option<&str>, mask: Option<&str>) -> Res
                 // Reports list the folders of a case as text.
                 let mut parts = path.ancestors().take_while(|part| *part != root);
                 parts.try_for_each(|part| utf8_name(part).map(drop))?;
+                let (has_slices, has_frames) = (no_slice(&head).is_none(), head.has_frames);
                 let uid = head.series.clone();
-                let new = || Series { head, files: Vec::new(), doubtful: Vec::new() };
-                all.entry(uid).or_insert_with(new).files.push(path);
+                let new = || Series {
+                    head,
+                    files: Vec::new(),
+                    has_slices: false,
+                    has_frames: false,
+                    doubtful: Vec::new(),
+                };
+                let series = all.entry(uid).or_insert_with(new);
+                series.files.push(path);
+                series.has_slices |= has_slices;
+                series.has_frames |= has_frames;
             }
             Err(ReadErrorKind::Io { operation, source }) => {
                 return Err(DatasetErrorKind::Io { operation, source }.at(&path));
@@ -96,7 +110,46 @@ pub(super) fn list(root: &Path, wanted: Option<&str>, mask: Option<&str>) -> Res
         let case = Case { mask, ..series.case(id, &unreadable) };
         listing.push(case, lacking);
     }
+    let used: BTreeSet<&Path> = listing.cases.iter().filter_map(|case| case.mask.path()).collect();
+    others.retain(|path| !used.contains(&**path));
+    if let Some(mask) = mask {
+        let pattern = root.join(mask);
+        let beside = match pattern.parent().filter(|folder| !folder.to_string_lossy().contains(CASE)) {
+            Some(folder) if folder.is_dir() => {
+                all_entries(folder)?.into_iter().map(|file| file.path).collect()
+            }
+            _ => Vec::new(),
+        };
+        let all: BTreeSet<&PathBuf> = beside.iter().chain(&others).collect();
+        let stray = all.into_iter().filter(|path| !used.contains(&***path) && is_called_as(path, &pattern));
+        listing.stray = stray.cloned().collect();
+    }
+    others.iter().for_each(|path| listing.passed.file(path));
     Ok(listing)
+}
+
+/// Whether a path is that of a pattern for some name of a case. As everywhere, `.nii` may stand for `.nii.gz`.
+fn is_called_as(path: &Path, pattern: &Path) -> bool {
+    let (Some(path), Some(pattern)) = (path.to_str(), pattern.to_str()) else { return false };
+    let plain =
+        |text: &str| text.strip_suffix(".nii.gz").map_or(text.to_owned(), |stem| format!("{stem}.nii"));
+    let (path, pattern) = (plain(path), plain(pattern));
+    let mut parts = pattern.split(CASE);
+    let before = parts.next().unwrap_or_default();
+    let after = parts.next().unwrap_or_default();
+    let Some(rest) = path.strip_prefix(before) else { return false };
+    let ends = rest.match_indices(after).map(|(end, _)| &rest[..end]);
+    let mut ids = ends.filter(|id| !id.is_empty() && !id.contains(['/', '\\']));
+    ids.any(|id| pattern.replace(CASE, id) == path)
+}
+
+/// The reason why an image is no slice of a volume of a patient.
+fn no_slice(head: &Head) -> Option<&'static str> {
+    if head.image_type.split('\\').any(|word| word.trim() == LOCALIZER) {
+        return Some("localizers");
+    }
+    let is_other = NO_IMAGES.contains(&head.modality.as_str());
+    is_other.then_some("series without images: segmentations, doses, plans, reports")
 }
 
 /// Says of each series which files may be slices of it that cannot be read: those of its UID; and if their UID is not
@@ -141,15 +194,13 @@ impl Series {
         if wanted.is_some_and(|wanted| !lower.contains(&wanted.to_lowercase())) {
             return Some("series of other descriptions");
         }
-        if self.head.image_type.split('\\').any(|word| word.trim() == LOCALIZER) {
-            return Some("localizers");
-        }
-        if NO_IMAGES.contains(&self.head.modality.as_str()) {
-            return Some("series without images: segmentations, doses, plans, reports");
+        // One localizer among slices makes a series that cannot be read, which the user must know.
+        if let Some(why) = no_slice(&self.head).filter(|_| !self.has_slices) {
+            return Some(why);
         }
         // A series of one file may contain all slices; reading it shows whether they form a volume.
         let most = self.files.len() + self.doubtful.len();
-        (most < LEAST && !self.head.has_frames).then_some("series of fewer than three images")
+        (most < LEAST && !self.has_frames).then_some("series of fewer than three images")
     }
 
     /// The patient; if the patient is not known, the study.
@@ -229,6 +280,22 @@ impl Passed {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn masks_are_told_by_their_pattern() {
+        for (path, pattern, expected) in [
+            ("d/masks/P1_3.nii.gz", "d/masks/{case}.nii.gz", true),
+            ("d/masks/P1_3.nii", "d/masks/{case}.nii.gz", true),
+            ("d/masks/P1_3.nii.gz", "d/masks/{case}_mask.nii.gz", false),
+            ("d/masks/P1_mask_mask.nii", "d/masks/{case}_mask.nii", true),
+            ("d/P1/P1.nii", "d/{case}/{case}.nii", true),
+            ("d/P1/P2.nii", "d/{case}/{case}.nii", false),
+            ("d/masks/a/b.nii", "d/masks/{case}.nii", false),
+            ("d/masks/.nii", "d/masks/{case}.nii", false),
+        ] {
+            assert_eq!(is_called_as(Path::new(path), Path::new(pattern)), expected, "{path} {pattern}");
+        }
+    }
 
     #[test]
     fn names_are_those_that_files_may_have() {

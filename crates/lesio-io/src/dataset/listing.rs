@@ -1,6 +1,7 @@
 //! The result of listing a folder.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use super::case::Case;
 use super::passed_over::PassedOver;
@@ -11,6 +12,8 @@ pub(super) struct Listing {
     pub(super) cases: Vec<Case>,
     /// Names of the cases that lack a mask that they should have.
     pub(super) lacking: BTreeSet<String>,
+    /// Files that are called as masks and are that of no case.
+    pub(super) stray: Vec<PathBuf>,
     pub(super) passed: PassedOver,
 }
 

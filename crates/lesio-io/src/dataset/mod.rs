@@ -50,6 +50,7 @@ pub use error::{AbsentCase, DatasetError, DatasetErrorKind};
 pub use layout::Layout;
 pub use options::{AbsentCases, DatasetOptions, MissingMask};
 
+use crate::error::Escaped;
 use crate::file_kind::describe;
 use listing::Listing;
 
@@ -63,6 +64,8 @@ pub struct Dataset {
     cases: Vec<Case>,
     /// The name of the masks, if the user gave one.
     mask: Option<String>,
+    /// Files that are called as masks and are that of no case.
+    stray: Vec<PathBuf>,
 }
 
 impl Dataset {
@@ -89,7 +92,7 @@ impl Dataset {
     ) -> Result<Self, DatasetError> {
         let root = root.as_ref();
         check_root(root, layout)?;
-        let Listing { mut cases, lacking, passed } =
+        let Listing { mut cases, lacking, stray, passed } =
             list(root, layout).map_err(|error| with_hint(error, root, layout))?;
         if cases.is_empty() {
             let error = DatasetErrorKind::Empty { layout: layout.name() }.at(root);
@@ -119,7 +122,7 @@ impl Dataset {
             }
             _ => None,
         };
-        Self { root: root.to_owned(), cases, mask }
+        Self { root: root.to_owned(), cases, mask, stray }
             .with_policy(options.missing_mask, |case| lacking.contains(case.id()))
     }
 
@@ -135,7 +138,7 @@ impl Dataset {
             folder::expect_file(file)?;
         }
         let case = Case { images: files.to_vec(), ..Case::new(folder::utf8_name(first)?) };
-        Ok(Self { root: first.clone(), cases: vec![case], mask: None })
+        Ok(Self { root: first.clone(), cases: vec![case], mask: None, stray: Vec::new() })
     }
 
     /// The folder.
@@ -196,7 +199,8 @@ impl Dataset {
     ///
     /// # Errors
     /// [`DatasetErrorKind::MissingMask`] with [`MissingMask::Refuse`], and with [`MissingMask::Skip`] if no case is
-    /// left.
+    /// left. [`DatasetErrorKind::MaskWithoutImage`] with [`MissingMask::Normal`] if a file is called as the masks and is
+    /// that of no case.
     pub fn resolved(self, policy: MissingMask) -> Result<Self, DatasetError> {
         self.with_policy(policy, |case| *case.mask() == Mask::Unknown)
     }
@@ -229,7 +233,8 @@ impl Dataset {
     }
 
     fn clone_empty(&self) -> Self {
-        Self { root: self.root.clone(), cases: Vec::new(), mask: self.mask.clone() }
+        let (mask, stray) = (self.mask.clone(), self.stray.clone());
+        Self { root: self.root.clone(), cases: Vec::new(), mask, stray }
     }
 
     /// Applies a policy to the cases that lack a mask.
@@ -248,8 +253,19 @@ impl Dataset {
         let kind = DatasetErrorKind::MissingMask { cases: ids.collect(), count, of, mask: self.mask.clone() };
         let first = lacking.first().and_then(|case| case.images().first()).and_then(|image| image.parent());
         let there = first.filter(|_| self.mask.is_some()).and_then(suggestion::contents);
-        let error = kind.at(&self.root).hinted(there.map(|text| format!("of the first, {text}")));
+        let there = there.map(|text| format!("of the first, {text}"));
+        let stray = self.stray.first().map(|path| {
+            let path = Escaped(path.display());
+            format!("masks without a case: {}, the first {path}", self.stray.len())
+        });
+        let hint: Vec<String> = stray.into_iter().chain(there).collect();
+        let error = kind.at(&self.root).hinted(Some(hint.join("; ")).filter(|hint| !hint.is_empty()));
         match policy {
+            // Its lesions may be those of a case that would be taken for normal.
+            MissingMask::Normal if !self.stray.is_empty() => {
+                let hint = format!("it may be that of a case without a mask: {error}");
+                return Err(DatasetErrorKind::MaskWithoutImage.at(&self.stray[0]).hinted(Some(hint)));
+            }
             MissingMask::Refuse => return Err(error),
             MissingMask::Skip if count == of => return Err(error),
             MissingMask::Skip => {

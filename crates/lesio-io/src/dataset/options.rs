@@ -49,7 +49,8 @@ pub enum MissingMask {
     /// An error that lists the cases. This is the default, since a misnamed mask would otherwise make a tumor normal.
     #[default]
     Refuse,
-    /// The case is normal, on the word of the user.
+    /// The case is normal, on the word of the user. With a file that is called as the masks and is that of no case, this is
+    /// an error: it may be the mask of this case.
     Normal,
     /// The case is left out.
     Skip,

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use super::passed_over::is_document;
-use crate::dicom::Head;
+use crate::dicom::{Head, Unmarked};
 use crate::endings::ending_of;
 
 /// Endings of DICOM files. Many files have none, or the last number of a UID.
@@ -30,18 +30,19 @@ impl Unreadable {
         Self { path, series, reason }
     }
 
-    /// A file without DICOM's mark that may be what is left of a slice: a copy that was interrupted leaves it empty,
-    /// cut, or full of zeros (`is_blank`). `None` for any other file.
-    pub(super) fn remnant(path: &Path, length: u64, is_blank: bool) -> Option<Self> {
+    /// A file without DICOM's mark that may be a slice or what is left of one: a copy that was interrupted leaves it empty,
+    /// cut, or full of zeros; old archives left out the mark; some compress whole files. `None` for any other file.
+    pub(super) fn remnant(path: &Path, length: u64, content: Unmarked) -> Option<Self> {
         let is_short = length < Head::SHORTEST;
-        let is_remnant = may_be_slice(path) && (is_blank || is_short && has_ending(path));
+        let is_remnant = may_be_slice(path) && (content != Unmarked::Other || has_ending(path));
         if !is_remnant {
             return None;
         }
-        let reason = match length {
-            0 => "it is empty".to_owned(),
+        let reason = match (length, content) {
+            (0, _) => "it is empty".to_owned(),
             _ if is_short => format!("it has {length} bytes, a DICOM file has {} or more", Head::SHORTEST),
-            _ => "it holds zeros in place of a DICOM file".to_owned(),
+            (_, Unmarked::Blank) => "it holds zeros in place of a DICOM file".to_owned(),
+            _ => "it has no mark DICM at byte 128".to_owned(),
         };
         Some(Self { path: path.to_owned(), series: String::new(), reason })
     }
@@ -59,8 +60,10 @@ pub(super) fn is_directory(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.eq_ignore_ascii_case(DIRECTORY))
 }
 
+/// Whether the ending is one of DICOM's, also before that of a compressed file.
 fn has_ending(path: &Path) -> bool {
-    ENDINGS.contains(&ending(path).as_str())
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    ENDINGS.contains(&ending_of(name.strip_suffix(".gz").unwrap_or(&name)).as_str())
 }
 
 fn ending(path: &Path) -> String {
@@ -73,22 +76,24 @@ mod tests {
 
     #[test]
     fn remnants_are_told_by_name_and_content() {
-        let found = |name: &str, length, is_blank| {
-            Unreadable::remnant(Path::new(name), length, is_blank).map(|file| file.reason)
+        let found = |name: &str, length, content| {
+            Unreadable::remnant(Path::new(name), length, content).map(|file| file.reason)
         };
-        for name in ["a/IM022", "1.2.840.113619.2.55", "MR.1.2.3-4", "x.dcm", "x.IMA"] {
-            assert_eq!(found(name, 0, true).as_deref(), Some("it is empty"), "{name}");
-            assert!(found(name, 100, true).is_some_and(|reason| reason.contains("100 bytes")), "{name}");
-            assert!(found(name, 70_000, true).is_some_and(|reason| reason.contains("zeros")), "{name}");
-            assert_eq!(found(name, 70_000, false), None, "{name}");
+        use Unmarked::{Blank, Elements, Other};
+        for name in ["a/IM022", "1.2.840.113619.2.55", "MR.1.2.3-4", "x.dcm", "x.IMA", "x.dcm.gz"] {
+            assert_eq!(found(name, 0, Blank).as_deref(), Some("it is empty"), "{name}");
+            assert!(found(name, 100, Blank).is_some_and(|reason| reason.contains("100 bytes")), "{name}");
+            assert!(found(name, 70_000, Blank).is_some_and(|reason| reason.contains("zeros")), "{name}");
+            assert!(found(name, 70_000, Elements).is_some_and(|reason| reason.contains("no mark")), "{name}");
+            assert_eq!(found(name, 70_000, Other).is_some(), name.starts_with("x."), "{name}");
         }
         // A short text without an ending is a text.
-        assert_eq!(found("VERSION", 4, false), None);
-        assert!(found("x.dcm", 4, false).is_some());
+        assert_eq!(found("VERSION", 4, Other), None);
+        assert!(found("x.dcm", 4, Other).is_some());
         for name in
             ["README", "a/license", "DICOMDIR", "dicomdir", "notes.txt", "x.png", "x.nii.gz", "Thumbs.db"]
         {
-            assert_eq!(found(name, 0, true), None, "{name}");
+            assert_eq!(found(name, 0, Blank), None, "{name}");
             assert!(!may_be_slice(Path::new(name)), "{name}");
         }
     }

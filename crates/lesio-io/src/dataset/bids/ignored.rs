@@ -46,8 +46,17 @@ impl Ignored {
 
     /// Whether a path relative to the folder of the data set, or a folder above it, is ignored.
     pub(super) fn contains(&self, path: &str, is_folder: bool) -> bool {
+        self.contains_from(1, path, is_folder)
+    }
+
+    /// Whether a file, or a folder above it, is ignored by a rule that does not match the first `above` folders themselves.
+    pub(super) fn contains_within(&self, path: &str, above: usize) -> bool {
+        self.contains_from(above + 1, path, false)
+    }
+
+    fn contains_from(&self, shortest: usize, path: &str, is_folder: bool) -> bool {
         let parts: Vec<&str> = path.split('/').collect();
-        (1..=parts.len()).any(|length| {
+        (shortest..=parts.len()).any(|length| {
             let is_folder = is_folder || length < parts.len();
             let own = parts.get(..length).unwrap_or_default();
             let last = self.rules.iter().rev().find(|rule| rule.matches(own, is_folder));

@@ -10,7 +10,7 @@ use super::super::passed_over::PassedOver;
 use super::found::{Found, files_of};
 use super::name::{Name, Pattern};
 
-const DERIVATIVES: &str = "derivatives";
+pub(super) const DERIVATIVES: &str = "derivatives";
 
 /// The masks to search for, and the places to search.
 pub(super) struct Masks {
@@ -48,13 +48,14 @@ impl Masks {
         Ok(Self { pattern, roots })
     }
 
-    /// Assigns masks that are not ignored to the cases of a session. `below` is the path from a data set to the session.
+    /// Assigns masks that are not ignored to the cases of a session, and returns those that are of none. `below` is the
+    /// path from a data set to the session.
     pub(super) fn assign(
         &self,
         below: &Path,
         cases: &mut [(Case, Vec<Name>)],
         is_ignored: impl Fn(&Path) -> bool,
-    ) -> Result<(), DatasetError> {
+    ) -> Result<Vec<PathBuf>, DatasetError> {
         let mut candidates: Vec<Found> = Vec::new();
         for root in &self.roots {
             let folder = root.join(below);
@@ -87,6 +88,7 @@ impl Masks {
             }
             case.mask = Mask::File(mask.path.clone());
         }
-        Ok(())
+        let stray = candidates.iter().filter(|mask| !taken.contains_key(&*mask.path));
+        Ok(stray.map(|mask| mask.path.clone()).collect())
     }
 }

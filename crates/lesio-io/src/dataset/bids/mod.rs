@@ -101,8 +101,26 @@ impl DataSet<'_> {
     }
 
     fn is_ignored(&self, path: &Path, is_folder: bool) -> bool {
-        let below = path.strip_prefix(self.root).unwrap_or(path);
-        self.ignored.contains(&below.to_string_lossy().replace('\\', "/"), is_folder)
+        self.ignored.contains(&self.below(path), is_folder)
+    }
+
+    /// Like [`Self::is_ignored`], except that a rule for the whole folder of derivatives is not one for the masks in it: many
+    /// data sets have one, since a validator does not read derivatives.
+    fn is_ignored_mask(&self, path: &Path) -> bool {
+        let below = self.below(path);
+        let is_ignored = match below.starts_with(&format!("{}/", masks::DERIVATIVES)) {
+            true => self.ignored.contains_within(&below, 1),
+            false => self.ignored.contains(&below, false),
+        };
+        if is_ignored {
+            let path = path.display();
+            tracing::warn!(%path, "a mask that .bidsignore leaves out");
+        }
+        is_ignored
+    }
+
+    fn below(&self, path: &Path) -> String {
+        path.strip_prefix(self.root).unwrap_or(path).to_string_lossy().replace('\\', "/")
     }
 
     fn subject(&self, folder: &Entry, listing: &mut Listing) -> Result<(), DatasetError> {
@@ -118,7 +136,11 @@ impl DataSet<'_> {
         for (place, session) in places {
             let mut cases = self.session(&place, &folder.name, session.as_deref())?;
             if let (Some(masks), Ok(below)) = (&self.masks, place.strip_prefix(self.root)) {
-                masks.assign(below, &mut cases, |mask| self.is_ignored(mask, false))?;
+                let stray = masks.assign(below, &mut cases, |mask| self.is_ignored_mask(mask))?;
+                // Beside cases that all have a mask, it is that of another image.
+                if cases.iter().any(|(case, _)| case.mask == Mask::Unknown) {
+                    listing.stray.extend(stray);
+                }
             }
             for (mut case, _) in cases {
                 let own = session.iter().flat_map(|session| sessions.get(session));
