@@ -71,8 +71,11 @@ pub enum Statistics {
 impl NormalizationSettings {
     /// Measures mean and variance.
     ///
-    /// One sweep sums the differences from each channel's first pixel and their squares, so that values
-    /// far from zero lose no digits: a constant channel has variance 0.
+    /// One sweep sums the differences from each channel's first pixel and their squares. So a constant channel has
+    /// variance 0, and values far from zero lose no digits, unless the first pixel is far from the others: the relative
+    /// rounding error of the variance grows with the square of its distance from the mean in standard deviations.
+    ///
+    /// NaN and infinite values make the statistics of their group NaN.
     ///
     /// # Errors
     /// For slices that are too short and groups that do not divide the channels.
@@ -115,7 +118,12 @@ impl NormalizationSettings {
         }
         self.share(samples, layout, variance);
         // Rounding may leave a constant group a little below zero.
-        variance[..samples * channels].iter_mut().for_each(|variance| *variance = variance.max(0.0));
+        for variance in &mut variance[..samples * channels] {
+            // Not `max`, which would make NaN 0.
+            if *variance < 0.0 {
+                *variance = 0.0;
+            }
+        }
         Ok(())
     }
 
