@@ -62,9 +62,9 @@ pub enum Layer {
     /// Maximum over windows that may overlap. Pixels beyond the edges do not count; rows and columns that do not fill the
     /// last window are dropped. Output size `(in + 2 * padding - window) / stride + 1`.
     MaxPoolStrided {
-        /// Rows and columns of the window.
+        /// Rows and columns of the window, 1 to 1024.
         window: [usize; 2],
-        /// Distance between windows along rows and columns.
+        /// Distance between windows along rows and columns, 1 to 1024.
         stride: [usize; 2],
         /// How far the first window reaches over the edge, along rows and columns; less than its size.
         padding: [usize; 2],
@@ -102,16 +102,20 @@ pub enum Layer {
 }
 
 /// Kernel size, stride, padding and output channels of a (transposed) convolution.
+///
+/// The engines' work grows with the square of a stride, even where nearly all of the input is left out or the output is
+/// nearly all zeros. Hence a stride is at most 1024, and a stride above the kernel at most so large that its square,
+/// times input channels, times output channels, is within [`LARGEST_PARAMETERS`](crate::LARGEST_PARAMETERS).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Convolution {
     /// Number of output channels.
     pub channels: usize,
-    /// Rows and columns of the kernel.
+    /// Rows and columns of the kernel, 1 to 65536.
     pub kernel: usize,
-    /// Distance between windows along rows and columns.
+    /// Distance between windows along rows and columns, 1 to 1024.
     pub stride: usize,
-    /// Zeros added on each side.
+    /// Zeros added on each side, up to 65536.
     pub padding: usize,
     /// Whether a bias is learned.
     pub bias: Bias,

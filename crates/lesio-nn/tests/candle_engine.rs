@@ -217,3 +217,32 @@ fn equal_values_and_nan_are_pooled_alike() {
         }
     }
 }
+
+/// A pixel that is infinite makes its whole group NaN, and not the other pixels a finite number after a sigmoid.
+#[test]
+fn groups_with_an_infinite_value_are_not_a_number() {
+    let mut net = NetworkBuilder::new();
+    let image = net.input("image", Shape::new(2, 5, 4));
+    let norm = Layer::GroupNormalization { groups: 2, epsilon: 1e-5 };
+    let normal = net.layer("normal", norm, &[image]).unwrap();
+    let score = net.layer("score", Layer::Activation(lesio_nn::Activation::Sigmoid), &[normal]).unwrap();
+    let network = net.finish(&[normal, score]).unwrap();
+    let parameters = ParameterSet::initialize(&network, Initialization::HeNormal, 5);
+    let finite: Vec<f32> = given(&network, 1)[0].iter().map(|&value| value as f32).collect();
+    for device in [lesio_nn::Device::Cpu, "candle-cpu".parse().unwrap()] {
+        let inference = Inference::new(&network, &parameters, Differentiate::Nothing, &device).unwrap();
+        for (place, bad) in [(0, f32::INFINITY), (7, f32::INFINITY), (19, f32::NEG_INFINITY)] {
+            let mut image = finite.clone();
+            image[place] = bad;
+            let pass = inference.run(&[&image], 1).unwrap();
+            for output in [pass.output(0), pass.output(1)] {
+                let (group, other) = output.split_at(20);
+                assert!(
+                    group.iter().all(|value| value.is_nan()),
+                    "{bad} at {place} on {device:?}: {group:?}"
+                );
+                assert!(other.iter().all(|value| value.is_finite()), "{device:?}: {other:?}");
+            }
+        }
+    }
+}

@@ -224,6 +224,28 @@ fn refuses(dtype: DType) {
         ops::transposed_convolution(&image, &draws(2, &[3, 2, 3, 3]), None, Window::new(3).padding(6))
             .is_err()
     );
+    // With lesio's own message, as a graphics card gives it.
+    let other_channels = draws(2, &[4, 4, 3, 3]);
+    for error in [
+        ops::convolution(&image, &other_channels, None, Window::new(3)).unwrap_err(),
+        ops::transposed_convolution(&image, &other_channels, None, Window::new(3)).unwrap_err(),
+    ] {
+        assert!(error.to_string().contains("expected 4 channels"), "{dtype:?}: {error}");
+    }
+    for (outputs, values) in [(1, 8), (8, 1)] {
+        let (weight, bias) = (draws(2, &[outputs, 3, 3, 3]), draws(3, &[values]));
+        assert!(convolution(&image, &weight, Some(&bias), Window::new(3)), "{dtype:?}: {values} values");
+        let weight = weight.transpose(0, 1).unwrap();
+        assert!(ops::transposed_convolution(&image, &weight, Some(&bias), Window::new(3)).is_err());
+    }
+    let pixel = draws(1, &[1, 3, 1, 1]);
+    let nothing_left = Window::new(2).padding(1);
+    assert!(ops::transposed_convolution(&pixel, &draws(2, &[3, 3, 2, 2]), None, nothing_left).is_err());
+    for padding in [1 << 62, 1 << 63, usize::MAX] {
+        let window = Window::new(3).padding(padding);
+        assert!(convolution(&image, &weight, None, window), "{dtype:?}: a padding of {padding}");
+        assert!(ops::transposed_convolution(&image, &draws(2, &[3, 2, 3, 3]), None, window).is_err());
+    }
     assert!(ops::max_pool(&image, [0, 2]).is_err());
     assert!(ops::average_pool(&image, [5, 1]).is_err());
     assert!(ops::upsample_nearest(&image, 0).is_err());

@@ -8,10 +8,11 @@ mod layers;
 use candle_core::{DType, Device, Tensor, Var};
 use layers::{draws, layers, single, skips};
 use lesio_kernels::AdamUpdate;
-use lesio_nn::candle::{CandleEngine, CandleNetwork, ops};
+use lesio_nn::candle::ops::{self, Window};
+use lesio_nn::candle::{CandleEngine, CandleNetwork};
 use lesio_nn::{
-    Activation, Bias, Convolution, Initialization, InputGradients, Layer, Mode, Network, NetworkBuilder,
-    ParameterSet, Shape, TrainingEngine,
+    Activation, Bias, Convolution, Engine, Initialization, InputGradients, Layer, Mode, Network,
+    NetworkBuilder, ParameterSet, Shape, TrainingEngine,
 };
 
 /// The first card.
@@ -170,6 +171,37 @@ fn a_network() {
         x = net.layer(format!("layer{index}"), layer, &[x]).unwrap();
     }
     check("a network", &net.finish(&[x]).unwrap(), 5, Mode::Train, &card);
+}
+
+/// By columns and directly. A kernel would read past the end of the weights.
+#[test]
+fn weights_of_other_channels_are_an_error() {
+    let Some(card) = card() else { return };
+    let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F32, &card).unwrap();
+    let (image, weight) = (zeros(&[1, 3, 8, 8]), zeros(&[4, 4, 3, 3]));
+    for window in [Window::new(3), Window::new(3).stride(2)] {
+        for error in [
+            ops::convolution(&image, &weight, None, window).unwrap_err(),
+            ops::transposed_convolution(&image, &weight, None, window).unwrap_err(),
+        ] {
+            assert!(error.to_string().contains("expected 4 channels"), "{error}");
+        }
+    }
+}
+
+/// Single precision does not hold the squares.
+#[test]
+fn the_norm_of_a_steep_gradient_is_finite() {
+    let Some(card) = card() else { return };
+    let network = single(Shape::new(3, 12, 12), Layer::Convolution(Convolution::new(4, 3).padding(1)));
+    let parameters = ParameterSet::initialize(&network, Initialization::HeNormal, 5);
+    let norms = [&Device::Cpu, &card].map(|device| {
+        let mut engine = CandleEngine::new(&network, &parameters, device, InputGradients::Skip).unwrap();
+        engine.forward(&[&[0.5; 3 * 144]], 1).unwrap();
+        engine.backward(&[&[1e20; 4 * 144]]).unwrap();
+        engine.squared_gradient_norm().unwrap()
+    });
+    assert!(norms[0] > 1e40 && (norms[0] - norms[1]).abs() <= 1e-5 * norms[0], "{norms:?}");
 }
 
 #[test]

@@ -6,8 +6,8 @@ mod reference;
 
 use lesio_kernels::Isa;
 use lesio_nn::{
-    Device, Differentiate, Engine, Gradients, Inference, Initialization, Layer, Mode, Network,
-    NetworkBuilder, Node, Operation, ParameterSet, Plan, PlanWeights, Shape,
+    Bias, Convolution, Device, Differentiate, Engine, Gradients, Inference, Initialization, Layer, Mode,
+    Network, NetworkBuilder, Node, Operation, ParameterSet, Plan, PlanError, PlanWeights, Shape,
 };
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
@@ -285,4 +285,19 @@ fn products_repeat_the_shorter_factor() {
         // Multiples of 1/16: sums are exact.
         assert_eq!((pass.input_gradient(0), pass.input_gradient(1)), (&by_a[..], &by_b[..]), "{a} {b}");
     }
+}
+
+/// A layer of one output channel is stored as one of 16. The empty set would be an error only after the allocation.
+#[test]
+fn weights_that_no_memory_holds_are_an_error() {
+    let mut net = NetworkBuilder::new();
+    let image = net.input("image", Shape::new(1 << 28, 1, 1));
+    let layer = Layer::Convolution(Convolution::new(1, 1).bias(Bias::None));
+    let narrow = net.layer("narrow", layer, &[image]).unwrap();
+    let network = net.finish(&[narrow]).unwrap();
+    let error = PlanWeights::new(&network, &ParameterSet::new()).unwrap_err();
+    assert!(
+        matches!(error, PlanError::LargeWeights { values, limit } if values > limit && limit == 1 << 32),
+        "{error}"
+    );
 }

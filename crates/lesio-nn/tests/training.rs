@@ -289,8 +289,70 @@ fn a_loss_that_stays_not_finite_is_divergence() {
         "{error:?}"
     );
     assert_eq!(skipped, 5);
+    // Every update of the first epoch was skipped.
+    assert!(
+        matches!(trainer.history(), [record] if record.training.total.is_nan()),
+        "{:?}",
+        trainer.history()
+    );
     let trained = |set: &ParameterSet, name: &str| set.get(name).unwrap().clone();
     assert_eq!(trained(&trainer.parameters().unwrap(), "a.weight"), trained(&before, "a.weight"));
+}
+
+#[test]
+fn divergence_names_the_checkpoint_from_which_the_training_continued() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    let mut config = config(4);
+    config.skips = 1;
+    let mut begun = trainer_of(10, config.clone()).checkpoint(&path, Duration::MAX);
+    let ending = begun.run(|event| match event {
+        Event::Step { step: 3, .. } => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    });
+    assert_eq!(ending.unwrap(), Ending::Stopped);
+    let poisoned = || {
+        let images = begun.objective().images.clone();
+        let objective = Denoise { images, poison: Some(0), validates: true };
+        let mut trainer = Trainer::new(objective, [engine(&Device::Cpu)], config.clone()).unwrap();
+        trainer.resume(&path).unwrap();
+        trainer
+    };
+    let named = |error| match error {
+        Err(TrainError::Diverged { step: 5, checkpoint, .. }) => checkpoint,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(named(poisoned().checkpoint(&path, Duration::MAX).run(go_on)), Some(path.clone()));
+    // Nothing was written there yet.
+    let other = folder.path().join("other");
+    assert_eq!(named(poisoned().checkpoint(&other, Duration::MAX).run(go_on)), None);
+}
+
+/// A checkpoint holds the losses of every epoch, and its description has a limit.
+#[test]
+fn more_epochs_than_a_checkpoint_holds_are_an_error_after_the_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    let two_epochs = |event: &Event<'_>| match event {
+        Event::Epoch { record, .. } if record.epoch == 1 => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    };
+    let run = |epochs| {
+        let mut trainer = trainer_of(10, config(epochs))
+            .checkpoint(&path, Duration::MAX)
+            .earlier_checkpoint(EarlierCheckpoint::Replace);
+        trainer.run(two_epochs)
+    };
+    let most = match run(1_000_000) {
+        Err(TrainError::Epochs { epochs: 1_000_000, most }) => most,
+        other => panic!("{other:?}"),
+    };
+    assert!((20_000..50_000).contains(&most), "{most}");
+    assert!(!path.exists());
+    assert!(matches!(run(most + 1), Err(TrainError::Epochs { .. })));
+    assert_eq!(run(most).unwrap(), Ending::Stopped);
+    // Without a checkpoint nothing has to fit.
+    assert_eq!(trainer_of(10, config(1_000_000)).run(two_epochs).unwrap(), Ending::Stopped);
 }
 
 /// Gives every value of the output the same gradient.

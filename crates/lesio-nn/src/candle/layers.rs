@@ -13,6 +13,9 @@ use candle_core::{CpuStorage, CudaStorage, CustomOp3, D, Layout, MetalStorage, R
 
 use crate::layer::Activation;
 
+/// Most values of a tensor, as many as an allocation holds in f64.
+const LARGEST_TENSOR: usize = isize::MAX as usize / 8;
+
 /// Returns what the kernels for CUDA compute, where they can.
 macro_rules! by_kernels {
     ($x:expr, $computed:expr) => {
@@ -40,6 +43,11 @@ pub(super) fn transposed_convolution(
 
 /// Adds one value a channel.
 pub(super) fn add_bias(x: &Tensor, bias: &Tensor) -> Result<Tensor> {
+    let channels = x.dim(1)?;
+    // Tensors of one channel or one value would be repeated.
+    if bias.dims() != [channels] {
+        bail!("a bias of shape {:?} for {channels} channels", bias.shape())
+    }
     by_kernels!(x, super::cuda::add_bias(x, bias));
     x.broadcast_add(&bias.reshape((1, (), 1, 1))?)
 }
@@ -236,29 +244,36 @@ pub(super) struct Filter {
 
 impl Filter {
     fn apply(self, x: &Tensor, weight: &Tensor) -> Result<Tensor> {
-        let (_, _, kernel, columns) = weight.dims4()?;
-        let (_, _, h, w) = x.dims4()?;
+        let (first, second, kernel, columns) = weight.dims4()?;
+        let (n, channels, h, w) = x.dims4()?;
         if self.stride == 0 || kernel == 0 || kernel != columns {
             bail!(
                 "a kernel of {kernel}x{columns} and a stride of {}, expected squares and 1 or more",
                 self.stride
             )
         }
+        let (takes, gives) = match self.direction {
+            Direction::Plain => (second, first),
+            Direction::Transposed => (first, second),
+        };
+        // A kernel for CUDA would read as many weights as the images have channels.
+        if channels != takes {
+            bail!("weights {:?} do not fit images {:?}, expected {takes} channels", weight.shape(), x.shape())
+        }
+        let size = |from: usize| self.size(from, kernel);
+        let fits = |[h, w]: &[usize; 2]| {
+            let values = [n, gives, *h, *w].into_iter().try_fold(1usize, usize::checked_mul);
+            values.is_some_and(|values| values <= LARGEST_TENSOR)
+        };
+        let Some(out) = size(h).zip(size(w)).map(|(h, w)| [h, w]).filter(fits) else {
+            let padding = self.padding;
+            bail!("a kernel of {kernel} and a padding of {padding} do not fit images of {h}x{w}")
+        };
         let value = {
             let (x, weight) = (x.detach(), weight.detach());
             match self.direction {
-                Direction::Plain if h.min(w) + 2 * self.padding < kernel => {
-                    bail!("a kernel of {kernel} does not fit images of {h}x{w}")
-                }
                 Direction::Plain => self.plain(&x, &weight)?,
-                Direction::Transposed => {
-                    let size =
-                        |n: usize| (n.checked_sub(1)? * self.stride + kernel).checked_sub(2 * self.padding);
-                    let (Some(h), Some(w)) = (size(h), size(w)) else {
-                        bail!("a padding of {} leaves nothing of {:?}", self.padding, x.shape())
-                    };
-                    self.adjoint(&x, &weight, [h, w])?
-                }
+                Direction::Transposed => self.adjoint(&x, &weight, out)?,
             }
         };
         match x.track_op() || weight.track_op() {
@@ -270,6 +285,21 @@ impl Filter {
                 x.apply_op3(weight, &value, self)
             }
             false => Ok(value),
+        }
+    }
+
+    /// Rows or columns of the value of images with `from` of them; `None` if nothing is left, and on overflow.
+    fn size(self, from: usize, kernel: usize) -> Option<usize> {
+        let (last, both) = (from.checked_sub(1)?, self.padding.checked_mul(2)?);
+        match self.direction {
+            Direction::Plain => {
+                let places = last.checked_add(both)?.checked_add(1)?.checked_sub(kernel)?;
+                Some(places / self.stride + 1)
+            }
+            Direction::Transposed => {
+                let size = last.checked_mul(self.stride)?.checked_add(kernel)?.checked_sub(both)?;
+                (size > 0).then_some(size)
+            }
         }
     }
 

@@ -25,6 +25,8 @@ pub const DEFAULT_LIMIT: u64 = 2 << 30;
 /// Largest header that is read: its parsed content takes about ten times as much memory. The header of a localizer has
 /// less than a megabyte.
 const MOST_HEADER_BYTES: u64 = 16 << 20;
+/// Largest description that is written: in the header its quotation marks take two bytes, and names of tensors follow.
+pub(crate) const MOST_DESCRIPTION_BYTES: u64 = MOST_HEADER_BYTES / 2;
 /// Bytes that hold the size of the header.
 const SIZE_BYTES: u64 = 8;
 /// Bytes that are read at a time.
@@ -104,7 +106,7 @@ pub(crate) fn encode_within(
     }
     let envelope = Envelope { kind: kind.to_owned(), version, checksums, document };
     let text = serde_json::to_string(&envelope).map_err(|error| error.to_string())?;
-    if text.len() as u64 > MOST_HEADER_BYTES / 2 {
+    if text.len() as u64 > MOST_DESCRIPTION_BYTES {
         return Err(format!("its description has {} bytes, more than is read", text.len()));
     }
     let bytes: usize = data.iter().map(|(_, _, bytes)| bytes.len()).sum();

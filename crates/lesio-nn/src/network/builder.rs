@@ -237,6 +237,44 @@ mod tests {
         assert!(matches!(error, Some(NetworkError::Large { what: "nodes", .. })), "{error:?}");
     }
 
+    /// What engines compute on the way to an output is bounded, too, however small input and output are.
+    #[test]
+    fn work_that_grows_with_strides_and_windows_is_bounded() {
+        let window = |channels, stride, padding| {
+            Convolution::new(channels, 1).stride(stride).padding(padding).bias(Bias::None)
+        };
+        let strided = |window, stride, padding| Layer::MaxPoolStrided {
+            window: [window, 1],
+            stride: [1, stride],
+            padding: [padding, 0],
+        };
+        let fits = |shape, layer: Layer| {
+            let mut net = NetworkBuilder::new();
+            let image = net.input("image", shape);
+            match net.layer("l", layer.clone(), &[image]) {
+                Ok(_) => true,
+                Err(NetworkError::Shape { .. }) => false,
+                Err(other) => panic!("{layer:?}: {other}"),
+            }
+        };
+        let pixel = Shape::new(1, 1, 1);
+        for (stride, expected) in [(1024, true), (1025, false)] {
+            assert_eq!(fits(pixel, Layer::Convolution(window(1, stride, 0))), expected);
+            assert_eq!(fits(pixel, Layer::TransposedConvolution(window(1, stride, 0))), expected);
+            assert_eq!(fits(pixel, strided(1, stride, 0)), expected);
+            assert_eq!(fits(pixel, strided(stride, 1, stride / 2)), expected);
+        }
+        // Weights that are spread over a stride, images before their edges are cut off, and with edges.
+        for (channels, expected) in [(256, true), (257, false)] {
+            assert_eq!(fits(pixel, Layer::Convolution(window(channels, 1024, 0))), expected);
+            assert_eq!(fits(pixel, Layer::TransposedConvolution(window(channels, 1024, 0))), expected);
+        }
+        let cut = Layer::TransposedConvolution(window(1, 1024, 65_536));
+        assert!(!fits(Shape::new(1, 129, 129), cut));
+        let layer = Layer::MaxPoolStrided { window: [1024; 2], stride: [1024; 2], padding: [1023; 2] };
+        assert!(!fits(Shape::new(1 << 20, 1, 1), layer));
+    }
+
     #[test]
     fn transposed_convolution_undoes_the_size_of_a_convolution() {
         let convolution = Convolution::new(2, 4).stride(2).padding(1);

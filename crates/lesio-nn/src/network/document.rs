@@ -88,6 +88,8 @@ impl Document {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::{Activation, Convolution};
 
@@ -133,6 +135,28 @@ mod tests {
             changed.pointer_mut(node).unwrap()[name] = value;
             let error = serde_json::from_value::<Network>(changed).unwrap_err().to_string();
             assert!(error.contains("is not one of an input and a layer"), "{error}");
+        }
+    }
+
+    /// Of one pixel each, with seconds of work or gigabytes.
+    #[test]
+    fn documents_of_more_work_than_their_size_are_errors() {
+        let window = json!({"channels": 1, "kernel": 1, "stride": 65_536, "padding": 0, "bias": "None"});
+        let [size, padding] = [[65_536; 2], [65_535; 2]];
+        for layer in [
+            json!({"convolution": window}),
+            json!({"transposed-convolution": window}),
+            json!({"max-pool-strided": {"window": size, "stride": size, "padding": padding}}),
+        ] {
+            let document = json!({
+                "nodes": [
+                    {"name": "image", "input": {"channels": 1, "height": 1, "width": 1}},
+                    {"name": "hostile", "layer": {"of": layer, "reads": [0]}},
+                ],
+                "outputs": [1],
+            });
+            let error = serde_json::from_value::<Network>(document).unwrap_err().to_string();
+            assert!(error.contains("65536, expected at most 1024"), "{layer}: {error}");
         }
     }
 

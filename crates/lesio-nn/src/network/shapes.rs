@@ -1,12 +1,17 @@
 //! The output shape of a layer, and its parameters.
 
+use super::builder::{LARGEST_PARAMETERS, LARGEST_VALUES};
 use super::error::NetworkError;
-use crate::layer::{Bias, Layer};
+use crate::layer::{Bias, Convolution, Layer};
 use crate::parameter_spec::{ParameterSpec, Role};
 use crate::shape::Shape;
 
-/// Largest kernel, stride, padding, window and factor of a layer.
+/// Largest kernel, padding and factor of a layer.
 const LARGEST_STEP: usize = 1 << 16;
+
+/// Largest stride, and largest window of [`Layer::MaxPoolStrided`]. Engines do work that grows with the square of
+/// these, however small the images are.
+const LARGEST_STRIDE: usize = 1 << 10;
 
 /// Shape of a layer's output, or why it does not fit.
 pub(super) fn output_shape(name: &str, layer: &Layer, inputs: &[Shape]) -> Result<Shape, NetworkError> {
@@ -22,16 +27,37 @@ pub(super) fn output_shape(name: &str, layer: &Layer, inputs: &[Shape]) -> Resul
     let positive = |what: &str, value: usize| {
         if value == 0 { Err(misfit(format!("{what} is 0"))) } else { Ok(value) }
     };
-    let small = |what: &str, value: usize| {
-        let large = || misfit(format!("{what} is {value}, expected at most {LARGEST_STEP}"));
-        if value > LARGEST_STEP { Err(large()) } else { Ok(value) }
+    let at_most = |limit: usize, what: &str, value: usize| {
+        let large = || misfit(format!("{what} is {value}, expected at most {limit}"));
+        if value > limit { Err(large()) } else { Ok(value) }
+    };
+    let small = |what: &str, value: usize| at_most(LARGEST_STEP, what, value);
+    let near = |what: &str, value: usize| at_most(LARGEST_STRIDE, what, positive(what, value)?);
+    let window = |c: &Convolution| {
+        positive("number of channels", c.channels)?;
+        small("kernel", positive("kernel", c.kernel)?)?;
+        near("stride", c.stride)?;
+        small("padding", c.padding)?;
+        // Transposed, as for its gradients, a kernel smaller than the stride is spread over the whole stride.
+        let spread = Shape::new(input.channels.saturating_mul(c.channels), c.stride, c.stride).len();
+        if c.stride > c.kernel && spread as u64 > LARGEST_PARAMETERS {
+            return Err(misfit(format!(
+                "a stride of {} between {} and {} channels spreads the weights over {spread} values, expected at most \
+                 {LARGEST_PARAMETERS}",
+                c.stride, input.channels, c.channels
+            )));
+        }
+        Ok(())
+    };
+    // What an engine holds on the way to the output.
+    let held = |what: &str, shape: Shape| {
+        let large =
+            || misfit(format!("{what} has the shape {shape}, expected at most {LARGEST_VALUES} values"));
+        if shape.len() as u64 > LARGEST_VALUES { Err(large()) } else { Ok(()) }
     };
     let shape = match layer {
         Layer::Convolution(c) => {
-            positive("number of channels", c.channels)?;
-            small("kernel", positive("kernel", c.kernel)?)?;
-            small("stride", positive("stride", c.stride)?)?;
-            small("padding", c.padding)?;
+            window(c)?;
             let size = |n: usize| {
                 (n + 2 * c.padding).checked_sub(c.kernel).map(|rest| rest / c.stride + 1).ok_or_else(|| {
                     misfit(format!(
@@ -44,17 +70,17 @@ pub(super) fn output_shape(name: &str, layer: &Layer, inputs: &[Shape]) -> Resul
             Shape::new(c.channels, size(input.height)?, size(input.width)?)
         }
         Layer::TransposedConvolution(c) => {
-            positive("number of channels", c.channels)?;
-            small("kernel", positive("kernel", c.kernel)?)?;
-            small("stride", positive("stride", c.stride)?)?;
-            small("padding", c.padding)?;
-            let size = |n: usize| {
-                ((n.saturating_sub(1)) * c.stride + c.kernel)
+            window(c)?;
+            let whole = |n: usize| n.saturating_sub(1) * c.stride + c.kernel;
+            let [height, width] = [whole(input.height), whole(input.width)];
+            held("the image before its edges are cut off", Shape::new(c.channels, height, width))?;
+            let size = |whole: usize| {
+                whole
                     .checked_sub(2 * c.padding)
                     .filter(|&size| size > 0)
                     .ok_or_else(|| misfit(format!("padding {} leaves nothing", c.padding)))
             };
-            Shape::new(c.channels, size(input.height)?, size(input.width)?)
+            Shape::new(c.channels, size(height)?, size(width)?)
         }
         Layer::Linear { features, .. } => Shape::vector(positive("number of features", *features)?),
         Layer::GroupNormalization { groups, epsilon } => {
@@ -85,10 +111,10 @@ pub(super) fn output_shape(name: &str, layer: &Layer, inputs: &[Shape]) -> Resul
             Shape::new(input.channels, input.height / rows, input.width / columns)
         }
         Layer::MaxPoolStrided { window, stride, padding } => {
-            let mut counts = [0; 2];
+            let (mut counts, mut edges) = ([0; 2], [0; 2]);
             for (axis, size) in [input.height, input.width].into_iter().enumerate() {
-                small("window", positive("window", window[axis])?)?;
-                small("stride", positive("stride", stride[axis])?)?;
+                near("window", window[axis])?;
+                near("stride", stride[axis])?;
                 if padding[axis] >= window[axis] {
                     let (padding, window) = (padding[axis], window[axis]);
                     return Err(misfit(format!(
@@ -103,7 +129,9 @@ pub(super) fn output_shape(name: &str, layer: &Layer, inputs: &[Shape]) -> Resul
                     )));
                 };
                 counts[axis] = rest / stride[axis] + 1;
+                edges[axis] = padded;
             }
+            held("the image with its edges", Shape::new(input.channels, edges[0], edges[1]))?;
             Shape::new(input.channels, counts[0], counts[1])
         }
         Layer::UpsampleNearest { factor }

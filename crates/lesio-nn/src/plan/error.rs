@@ -53,6 +53,14 @@ pub enum PlanError {
         /// The most that is allowed.
         limit: u64,
     },
+    /// Weights that take more values than the limit in the order of the kernels, which rounds channels up.
+    #[error("in the order of the kernels the weights take {values} values, expected at most {limit}")]
+    LargeWeights {
+        /// Values of the weights as they are trained, and packed for each pass.
+        values: u64,
+        /// The most that is allowed.
+        limit: u64,
+    },
     /// A backward pass for gradients that the plan was not made for.
     #[error("the plan was not made for gradients of the {what}")]
     NotPrepared {

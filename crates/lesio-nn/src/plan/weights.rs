@@ -10,6 +10,9 @@ use super::layout::{LayerWeights, WeightLayout};
 use crate::network::Network;
 use crate::parameters::ParameterSet;
 
+/// Most values of the weights of a network, as they are trained and packed together: 16 GiB.
+const LARGEST_WEIGHTS: u64 = 1 << 32;
+
 /// The weights of one network as plans read them: packed for the kernels, shared by any number of plans.
 ///
 /// ```
@@ -36,9 +39,14 @@ impl PlanWeights {
     /// Takes a network's parameters from a set, which may contain others, too.
     ///
     /// # Errors
-    /// For the first parameter that is missing or of another shape.
+    /// For the first parameter that is missing or of another shape, and for a network whose weights take more than 2^32
+    /// values in the order of the kernels: convolutions of few channels take up to 16 times as many as they have.
     pub fn new(network: &Network, parameters: &ParameterSet) -> Result<Self, PlanError> {
         let layout = WeightLayout::new(network, &Graph::new(network))?;
+        let values = (layout.len as u64).saturating_add(layout.packed as u64);
+        if values > LARGEST_WEIGHTS {
+            return Err(PlanError::LargeWeights { values, limit: LARGEST_WEIGHTS });
+        }
         let mut weights = Self {
             values: Buffer::zeros(layout.len),
             packed: Buffer::zeros(layout.packed),

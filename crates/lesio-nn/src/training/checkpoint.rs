@@ -6,7 +6,8 @@ use lesio_files::{Disk, Existing, FileSystem};
 use lesio_settings::{SettingError, require};
 use serde::{Deserialize, Serialize};
 
-use super::config::TrainConfig;
+use super::config::{LARGEST_COUNT, TrainConfig};
+use super::progress::EpochRecord;
 use super::state::State;
 use crate::engine::{EngineError, EngineState, TrainingEngine};
 use crate::model_file::{self, LoadError, SaveError};
@@ -241,6 +242,21 @@ fn largest(engines: &[Box<dyn TrainingEngine>]) -> u64 {
     bytes.saturating_mul(5).saturating_add(1 << 30)
 }
 
+/// The most epochs whose records a checkpoint holds, if each has the parts of this one, and numbers of any length.
+pub(crate) fn most_epochs(record: &EpochRecord) -> usize {
+    let mut longest = record.clone();
+    longest.epoch = LARGEST_COUNT;
+    for terms in [Some(&mut longest.training), longest.validation.as_mut()].into_iter().flatten() {
+        let parts = terms.parts.iter_mut().map(|(_, value)| value);
+        // No number has more digits in JSON.
+        parts.chain([&mut terms.total]).for_each(|value| *value = -f64::MIN_POSITIVE);
+    }
+    let comma = 1;
+    let bytes = serde_json::to_string(&longest).map_or(0, |text| text.len()) + comma;
+    // An eighth is left for configuration and checksums.
+    (model_file::MOST_DESCRIPTION_BYTES / 8 * 7) as usize / bytes
+}
+
 fn previous(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".previous");
@@ -365,6 +381,24 @@ mod tests {
             assert_eq!(format!("/{}", setting.replace('.', "/")), format!("{part}/newer"));
             assert_eq!(planned_epochs(&path), Some(7));
         }
+    }
+
+    #[test]
+    fn a_checkpoint_holds_as_many_records_as_it_says() {
+        let terms = |value| {
+            let terms = super::super::objective::Terms::new(value);
+            terms.with("reconstruction", value).with("divergence", value)
+        };
+        let record =
+            |epoch, value| EpochRecord { epoch, training: terms(value), validation: Some(terms(value)) };
+        let epochs = most_epochs(&record(0, 0.5));
+        assert!(epochs > 20_000, "{epochs}");
+        let history = (0..epochs).map(|epoch| record(epoch, -f64::MIN_POSITIVE)).collect();
+        let state = State { epoch: epochs, history, ..State::default() };
+        let document = Document { config: TrainConfig::default(), fingerprint: "data".to_owned(), state };
+        let bytes = model_file::encode(KIND, VERSION, &ParameterSet::new(), &document).unwrap();
+        let read = model_file::decode::<Document>(Path::new("a"), &bytes, KIND, VERSION).unwrap();
+        assert_eq!(read.1.state.history.len(), epochs);
     }
 
     /// As of a network of 120 million parameters, whose values are a hole in the file.

@@ -10,7 +10,9 @@ use crate::optimizer::AdamConfig;
 #[non_exhaustive]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainConfig {
-    /// Passes over the training samples, 1 to a million. Default 30.
+    /// Passes over the training samples, 1 to a million. Default 30. A checkpoint holds the losses of some 20 000
+    /// epochs, fewer for a loss of many parts: with a checkpoint, a training of more epochs fails after the first
+    /// ([`TrainError::Epochs`](crate::TrainError::Epochs)).
     pub epochs: usize,
     /// Samples per update, 1 to 65536; the last batch of an epoch may be smaller. Default 32.
     pub batch_size: usize,
@@ -48,7 +50,7 @@ setters!(TrainConfig {
 pub(super) const AVERAGED: u64 = 8;
 
 /// Most epochs, of patience too, and most updates skipped in a row.
-const LARGEST_COUNT: usize = 1_000_000;
+pub(super) const LARGEST_COUNT: usize = 1_000_000;
 /// Most samples of a batch.
 const LARGEST_BATCH: usize = 1 << 16;
 

@@ -28,8 +28,18 @@ pub enum TrainError {
         step: u64,
         /// Updates skipped in a row.
         skipped: usize,
-        /// The last checkpoint, if any was written.
+        /// The last checkpoint, if any was written or the training continued from it.
         checkpoint: Option<PathBuf>,
+    },
+    /// The losses of all epochs do not fit a checkpoint.
+    #[error(
+        "{epochs} epochs are too many for a checkpoint, which holds the losses of {most} of them: train without a checkpoint, or for fewer epochs"
+    )]
+    Epochs {
+        /// The planned number of epochs.
+        epochs: usize,
+        /// The most whose losses fit.
+        most: usize,
     },
     /// A checkpoint could not be written.
     #[error("the checkpoint could not be written")]

@@ -51,7 +51,7 @@ pub enum Event<'a> {
 pub struct EpochRecord {
     /// The epoch, starting from 0.
     pub epoch: usize,
-    /// Mean training loss while the parameters changed.
+    /// Mean training loss while the parameters changed; NaN without parts if every update was skipped.
     pub training: Terms,
     /// Validation loss at the epoch's end.
     pub validation: Option<Terms>,

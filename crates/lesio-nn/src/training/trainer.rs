@@ -131,16 +131,16 @@ impl<O: Objective<N>, const N: usize> Trainer<O, N> {
     /// Trains until all epochs are done, patience is exhausted, or `observe` breaks.
     ///
     /// # Errors
-    /// If an engine or a file fails, if loss or gradient are repeatedly not finite or the gradient is too large, and for
-    /// the checkpoint of another training with the same name.
+    /// If an engine or a file fails, if loss or gradient are repeatedly not finite or the gradient is too large, for
+    /// the checkpoint of another training with the same name, and after the first epoch, if a checkpoint cannot hold
+    /// the losses of all.
     pub fn run(
         &mut self,
         mut observe: impl FnMut(&Event<'_>) -> ControlFlow<()>,
     ) -> Result<Ending, TrainError> {
         let samples = self.objective.samples();
         if let Some((path, _)) = &self.checkpoint {
-            let own = self.saved || self.resumed.as_ref() == Some(path);
-            if !own && self.earlier == EarlierCheckpoint::Refuse && checkpoint::exists(path) {
+            if !self.owns(path) && self.earlier == EarlierCheckpoint::Refuse && checkpoint::exists(path) {
                 return Err(TrainError::CheckpointExists { path: path.clone() });
             }
             checkpoint::sweep(path)?;
@@ -166,6 +166,7 @@ impl<O: Objective<N>, const N: usize> Trainer<O, N> {
                 }
             }
             let flow = self.finish_epoch(&mut observe)?;
+            self.check_epochs()?;
             self.save()?;
             last_saved = Instant::now();
             if flow.is_break() {
@@ -209,6 +210,18 @@ impl<O: Objective<N>, const N: usize> Trainer<O, N> {
         Ok(all)
     }
 
+    /// Whether a checkpoint of this name is this training's.
+    fn owns(&self, path: &Path) -> bool {
+        self.saved || self.resumed.as_deref() == Some(path)
+    }
+
+    /// After the first epoch, whose losses show how long a record is: whether a checkpoint can hold those of all.
+    fn check_epochs(&self) -> Result<(), TrainError> {
+        let (Some(_), [record]) = (&self.checkpoint, self.state.history.as_slice()) else { return Ok(()) };
+        let (epochs, most) = (self.config.epochs, checkpoint::most_epochs(record));
+        if epochs > most { Err(TrainError::Epochs { epochs, most }) } else { Ok(()) }
+    }
+
     fn out_of_patience(&self) -> bool {
         match (self.config.patience, self.state.best) {
             (Some(patience), Some((epoch, _))) => self.state.epoch > epoch + patience,
@@ -245,8 +258,8 @@ impl<O: Objective<N>, const N: usize> Trainer<O, N> {
         if !(terms.total.is_finite() && bounded) {
             self.state.skipped += 1;
             if self.state.skipped > self.config.skips {
-                let checkpoint =
-                    self.checkpoint.as_ref().filter(|_| self.saved).map(|(path, _)| path.clone());
+                let mut paths = self.checkpoint.iter().map(|(path, _)| path);
+                let checkpoint = paths.find(|path| self.owns(path)).cloned();
                 return Err(TrainError::Diverged { step, skipped: self.state.skipped, checkpoint });
             }
             return Ok(observe(&Event::Skipped { step, loss: terms.total, gradient_norm }));
@@ -269,7 +282,12 @@ impl<O: Objective<N>, const N: usize> Trainer<O, N> {
         observe: &mut impl FnMut(&Event<'_>) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, TrainError> {
         let validation = self.validate()?;
-        let training = std::mem::take(&mut self.state.sums).scaled(1.0 / self.state.summed.max(1.0));
+        let sums = std::mem::take(&mut self.state.sums);
+        let training = match self.state.summed > 0.0 {
+            true => sums.scaled(1.0 / self.state.summed),
+            // Every update was skipped.
+            false => Terms::new(f64::NAN),
+        };
         let record = EpochRecord { epoch: self.state.epoch, training, validation };
         let mut best = false;
         if let Some(terms) = &record.validation {

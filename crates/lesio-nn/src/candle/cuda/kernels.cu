@@ -176,11 +176,14 @@ extern "C" __global__ void row_sums(float *out, const float *rows, unsigned leng
     if (threadIdx.x == 0) out[blockIdx.x] = sum;
 }
 
-// The sum of squares of each of as many parts as there are blocks.
-extern "C" __global__ void square_sums(float *out, const float *values, unsigned count) {
+// The sum of squares of each of as many parts as there are blocks, of values that are multiplied by a factor before.
+extern "C" __global__ void square_sums(float *out, const float *values, unsigned count, float factor) {
     __shared__ float shared[256];
     float sum = 0.0f;
-    EACH(i, count) sum += values[i] * values[i];
+    EACH(i, count) {
+        float value = factor * values[i];
+        sum += value * value;
+    }
     sum = block_sum(sum, shared);
     if (threadIdx.x == 0) out[blockIdx.x] = sum;
 }

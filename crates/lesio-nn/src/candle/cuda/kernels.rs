@@ -81,6 +81,12 @@ pub(super) fn direct(
     flipped: bool,
 ) -> Result<Tensor> {
     let ([n, channels, h, w], [oh, ow]) = (places.image, places.out);
+    let size = places.kernel;
+    let expected = if flipped { [channels, outs, size, size] } else { [outs, channels, size, size] };
+    // The kernel reads as many weights as these, whatever there are.
+    if weight.dims() != expected {
+        bail!("weights {:?} do not fit a direct convolution, expected {expected:?}", weight.shape())
+    }
     let shape = Shape::from((n, outs, oh, ow));
     numbers([shape.elem_count(), n * channels * h * w])?;
     let numbers = numbers([
@@ -142,15 +148,29 @@ pub(super) fn column_sums(rows: &Tensor) -> Result<Tensor> {
     call(kernel, Spread::Values(columns), &[rows], &[count, columns], &[], Shape::from(length))
 }
 
+/// By this factor, values of a steep gradient are made smaller whose squares single precision does not hold.
+const SMALLER: f32 = 1.0 / (1u128 << 80) as f32;
+
 /// The sum of the squares of all values, added in f64 over parts of some thousands.
-pub(in super::super) fn square_sum<'a>(tensors: impl Iterator<Item = &'a Tensor>) -> Result<f64> {
-    let kernel = Kernel { name: "square_sums", inputs: 1, numbers: 1, floats: 0 };
+///
+/// Within a part squares are added in f32. Where that ends, all are added once more, of smaller values.
+pub(in super::super) fn square_sum<'a>(tensors: impl Iterator<Item = &'a Tensor> + Clone) -> Result<f64> {
+    let sum = scaled_square_sum(tensors.clone(), 1.0)?;
+    match sum.is_infinite() {
+        true => Ok(scaled_square_sum(tensors, SMALLER)? / f64::from(SMALLER).powi(2)),
+        false => Ok(sum),
+    }
+}
+
+/// The sum of the squares of all values, each multiplied by a factor before.
+fn scaled_square_sum<'a>(tensors: impl Iterator<Item = &'a Tensor>, factor: f32) -> Result<f64> {
+    let kernel = Kernel { name: "square_sums", inputs: 1, numbers: 1, floats: 1 };
     let mut sums = Vec::new();
     for tensor in tensors {
         let [count] = numbers([tensor.elem_count()])?;
         let blocks = count.div_ceil(4096).clamp(1, 512);
         let spread = Spread::Blocks { blocks, threads: 256 };
-        sums.push(call(kernel, spread, &[tensor], &[count], &[], Shape::from(blocks as usize))?);
+        sums.push(call(kernel, spread, &[tensor], &[count], &[factor], Shape::from(blocks as usize))?);
     }
     match sums.is_empty() {
         true => Ok(0.0),
