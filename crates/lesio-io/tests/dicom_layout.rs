@@ -328,6 +328,16 @@ fn masks_lie_below_the_folder_by_the_name_of_their_case() {
     let error = Dataset::open(root, &dicom(None, Some("mask.nii.gz"))).unwrap_err();
     assert!(error.to_string().contains("{case}"), "{error}");
 
+    // Masks of other contrasts, other files of a case, and masks of other patients are no reason for doubt.
+    series(&root.join("b"), "P2", "1.4", "FLAIR", 3);
+    for other in ["P2_3_FLAIR", "P2_3_T1_brain", "P9_3_T1"] {
+        fs::copy(root.join("masks/P1_3_T1.nii.gz"), root.join(format!("masks/{other}.nii.gz"))).unwrap();
+    }
+    let of_t1 = dicom(Some("t1"), Some("masks/{case}.nii.gz"));
+    let options = DatasetOptions::new().missing_mask(MissingMask::Normal);
+    assert_eq!(Dataset::open_with(root, &of_t1, &options).unwrap().cases().len(), 2);
+    fs::remove_file(root.join("masks/P2_3_FLAIR.nii.gz")).unwrap();
+    (0..3).for_each(|number| fs::remove_file(root.join(format!("b/1.4-{number}"))).unwrap());
     // A second series of the same name changes the names of both: the mask is then that of none.
     let normal = DatasetOptions::new().missing_mask(MissingMask::Normal);
     let data = Dataset::open_with(root, &layout, &normal).unwrap();
@@ -351,6 +361,24 @@ fn masks_lie_below_the_folder_by_the_name_of_their_case() {
     let layout = dicom(None, Some(pattern.to_str().unwrap()));
     let error = Dataset::open_with(root, &layout, &normal).unwrap_err();
     assert_eq!(error.kind().name(), "MaskWithoutImage");
+}
+
+/// An export may contain reports that are called as its slices.
+#[test]
+fn other_formats_called_as_slices_are_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    for number in 0..4 {
+        slice("P", "1.1", "T1", number).write(&root.join(format!("{number}.dcm")));
+    }
+    fs::write(root.join("report.dcm"), [&b"%PDF-1.4"[..], &[7; 500]].concat()).unwrap();
+    fs::write(root.join("thumbnail.dcm"), [&b"\xff\xd8\xff\xe0"[..], &[7; 500]].concat()).unwrap();
+    fs::write(root.join("1.dcm.gz"), [&b"\x1f\x8b"[..], &[7; 500]].concat()).unwrap();
+    let open = || Dataset::open(root, &dicom(None, None)).unwrap();
+    open().cases()[0].read_scan(&ReadOptions::new()).unwrap();
+    fs::write(root.join("4.dcm.gz"), [7; 500]).unwrap();
+    let error = open().cases()[0].read_scan(&ReadOptions::new()).unwrap_err().to_string();
+    assert!(error.contains("4.dcm.gz") && error.contains("no mark DICM"), "{error}");
 }
 
 /// The order of files does not decide whether the user learns of slices that make no volume.

@@ -87,9 +87,13 @@ pub(super) fn list(root: &Path, wanted: Option<&str>, mask: Option<&str>) -> Res
         }
     }
     assign(&unreadable, &mut all);
+    let mut names_of_others = Vec::new();
     all.retain(|_, series| {
         let why = series.passed_over(wanted);
-        why.iter().for_each(|why| passed.add(why, &series.files[0]));
+        if let Some(why) = why {
+            passed.add(why, &series.files[0]);
+            names_of_others.push(series.name());
+        }
         why.is_none()
     });
     passed.tell(root);
@@ -99,6 +103,7 @@ pub(super) fn list(root: &Path, wanted: Option<&str>, mask: Option<&str>) -> Res
     all.values().for_each(|series| *names.entry(series.name()).or_default() += 1);
     let shared: BTreeSet<String> =
         names.into_iter().filter(|&(_, count)| count > 1).map(|(name, _)| name).collect();
+    let mut patients_without = BTreeSet::new();
     for series in all.into_values() {
         let mut id = series.name();
         if shared.contains(&id) {
@@ -106,13 +111,16 @@ pub(super) fn list(root: &Path, wanted: Option<&str>, mask: Option<&str>) -> Res
         }
         let found = mask.map(|mask| find(&root.join(mask.replace(CASE, &id)))).transpose()?;
         let lacking = matches!(found, Some(None));
+        if lacking {
+            patients_without.insert(file_name(series.patient()));
+        }
         let mask = found.flatten().map_or(Mask::Unknown, Mask::File);
         let case = Case { mask, ..series.case(id, &unreadable) };
         listing.push(case, lacking);
     }
     let used: BTreeSet<&Path> = listing.cases.iter().filter_map(|case| case.mask.path()).collect();
     others.retain(|path| !used.contains(&**path));
-    if let Some(mask) = mask {
+    if let Some(mask) = mask.filter(|_| !patients_without.is_empty()) {
         let pattern = root.join(mask);
         let beside = match pattern.parent().filter(|folder| !folder.to_string_lossy().contains(CASE)) {
             Some(folder) if folder.is_dir() => {
@@ -120,27 +128,42 @@ pub(super) fn list(root: &Path, wanted: Option<&str>, mask: Option<&str>) -> Res
             }
             _ => Vec::new(),
         };
+        // Masks of series that are no cases, and other files of a case, such as a mask of its brain.
+        let ids = listing.cases.iter().map(|case| case.id.clone());
+        let known: BTreeSet<String> = ids.chain(names_of_others).collect();
+        let is_known = |own: &str| {
+            let starts = own.match_indices(['_', '-', '.']).map(|(end, _)| &own[..end]);
+            starts.chain([own]).any(|start| known.contains(start))
+        };
+        // A folder of masks may serve several sets of patients.
+        let is_of_patient = |own: &str| {
+            let mut rests = patients_without.iter().filter_map(|patient| own.strip_prefix(patient.as_str()));
+            rests.any(|rest| !rest.starts_with(char::is_alphanumeric))
+        };
         let all: BTreeSet<&PathBuf> = beside.iter().chain(&others).collect();
-        let stray = all.into_iter().filter(|path| !used.contains(&***path) && is_called_as(path, &pattern));
-        listing.stray = stray.cloned().collect();
+        let is_stray = |path: &&PathBuf| {
+            let name = name_by(path, &pattern);
+            !used.contains(path.as_path()) && name.is_some_and(|own| !is_known(&own) && is_of_patient(&own))
+        };
+        listing.stray = all.into_iter().filter(is_stray).cloned().collect();
     }
     others.iter().for_each(|path| listing.passed.file(path));
     Ok(listing)
 }
 
-/// Whether a path is that of a pattern for some name of a case. As everywhere, `.nii` may stand for `.nii.gz`.
-fn is_called_as(path: &Path, pattern: &Path) -> bool {
-    let (Some(path), Some(pattern)) = (path.to_str(), pattern.to_str()) else { return false };
-    let plain =
-        |text: &str| text.strip_suffix(".nii.gz").map_or(text.to_owned(), |stem| format!("{stem}.nii"));
-    let (path, pattern) = (plain(path), plain(pattern));
+/// The name of a case for which a pattern gives this path, if there is one. As everywhere, `.nii` may stand for `.nii.gz`.
+fn name_by(path: &Path, pattern: &Path) -> Option<String> {
+    // Parts alone count: not how they are separated.
+    let plain = |path: &Path| -> Option<String> {
+        let text = path.components().collect::<PathBuf>().to_str()?.replace('\\', "/");
+        Some(text.strip_suffix(".nii.gz").map_or(text.clone(), |stem| format!("{stem}.nii")))
+    };
+    let (path, pattern) = (plain(path)?, plain(pattern)?);
     let mut parts = pattern.split(CASE);
-    let before = parts.next().unwrap_or_default();
-    let after = parts.next().unwrap_or_default();
-    let Some(rest) = path.strip_prefix(before) else { return false };
-    let ends = rest.match_indices(after).map(|(end, _)| &rest[..end]);
-    let mut ids = ends.filter(|id| !id.is_empty() && !id.contains(['/', '\\']));
-    ids.any(|id| pattern.replace(CASE, id) == path)
+    let rest = path.strip_prefix(parts.next()?)?;
+    let ends = rest.match_indices(parts.next()?).map(|(end, _)| &rest[..end]);
+    let mut names = ends.filter(|name| !name.is_empty() && !name.contains('/'));
+    names.find(|name| pattern.replace(CASE, name) == path).map(str::to_owned)
 }
 
 /// The reason why an image is no slice of a volume of a patient.
@@ -284,16 +307,16 @@ mod tests {
     #[test]
     fn masks_are_told_by_their_pattern() {
         for (path, pattern, expected) in [
-            ("d/masks/P1_3.nii.gz", "d/masks/{case}.nii.gz", true),
-            ("d/masks/P1_3.nii", "d/masks/{case}.nii.gz", true),
-            ("d/masks/P1_3.nii.gz", "d/masks/{case}_mask.nii.gz", false),
-            ("d/masks/P1_mask_mask.nii", "d/masks/{case}_mask.nii", true),
-            ("d/P1/P1.nii", "d/{case}/{case}.nii", true),
-            ("d/P1/P2.nii", "d/{case}/{case}.nii", false),
-            ("d/masks/a/b.nii", "d/masks/{case}.nii", false),
-            ("d/masks/.nii", "d/masks/{case}.nii", false),
+            ("d/masks/P1_3.nii.gz", "d/masks/{case}.nii.gz", Some("P1_3")),
+            ("d/masks/P1_3.nii", "d/./masks//{case}.nii.gz", Some("P1_3")),
+            ("d/masks/P1_3.nii.gz", "d/masks/{case}_mask.nii.gz", None),
+            ("d/masks/P1_mask_mask.nii", "d/masks/{case}_mask.nii", Some("P1_mask")),
+            ("d/P1/P1.nii", "d/{case}/{case}.nii", Some("P1")),
+            ("d/P1/P2.nii", "d/{case}/{case}.nii", None),
+            ("d/masks/a/b.nii", "d/masks/{case}.nii", None),
+            ("d/masks/.nii", "d/masks/{case}.nii", None),
         ] {
-            assert_eq!(is_called_as(Path::new(path), Path::new(pattern)), expected, "{path} {pattern}");
+            assert_eq!(name_by(Path::new(path), Path::new(pattern)).as_deref(), expected, "{path} {pattern}");
         }
     }
 

@@ -10,6 +10,9 @@ use crate::endings::ending_of;
 /// Endings of DICOM files. Many files have none, or the last number of a UID.
 const ENDINGS: [&str; 5] = [".dcm", ".dicom", ".dic", ".dc3", ".ima"];
 
+/// The ending of a file that gzip compressed as a whole.
+const COMPRESSED: &str = ".gz";
+
 /// The name of the directory of an exchange medium.
 const DIRECTORY: &str = "DICOMDIR";
 
@@ -34,8 +37,13 @@ impl Unreadable {
     /// cut, or full of zeros; old archives left out the mark; some compress whole files. `None` for any other file.
     pub(super) fn remnant(path: &Path, length: u64, content: Unmarked) -> Option<Self> {
         let is_short = length < Head::SHORTEST;
-        let is_remnant = may_be_slice(path) && (content != Unmarked::Other || has_ending(path));
-        if !is_remnant {
+        let is_remnant = match content {
+            Unmarked::Blank | Unmarked::Elements => true,
+            Unmarked::Other => has_ending(path),
+            // An export may contain reports and thumbnails that are called as its slices.
+            Unmarked::Foreign => is_short && has_ending(path),
+        };
+        if !is_remnant || !may_be_slice(path) || is_compressed_copy(path) {
             return None;
         }
         let reason = match (length, content) {
@@ -63,7 +71,14 @@ pub(super) fn is_directory(path: &Path) -> bool {
 /// Whether the ending is one of DICOM's, also before that of a compressed file.
 fn has_ending(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-    ENDINGS.contains(&ending_of(name.strip_suffix(".gz").unwrap_or(&name)).as_str())
+    ENDINGS.contains(&ending_of(name.strip_suffix(COMPRESSED).unwrap_or(&name)).as_str())
+}
+
+/// Whether the file beside it with the same name but for the ending of a compressed file is the one that is read.
+fn is_compressed_copy(path: &Path) -> bool {
+    path.to_str()
+        .and_then(|path| path.strip_suffix(COMPRESSED))
+        .is_some_and(|plain| Path::new(plain).is_file())
 }
 
 fn ending(path: &Path) -> String {
@@ -79,13 +94,14 @@ mod tests {
         let found = |name: &str, length, content| {
             Unreadable::remnant(Path::new(name), length, content).map(|file| file.reason)
         };
-        use Unmarked::{Blank, Elements, Other};
+        use Unmarked::{Blank, Elements, Foreign, Other};
         for name in ["a/IM022", "1.2.840.113619.2.55", "MR.1.2.3-4", "x.dcm", "x.IMA", "x.dcm.gz"] {
             assert_eq!(found(name, 0, Blank).as_deref(), Some("it is empty"), "{name}");
             assert!(found(name, 100, Blank).is_some_and(|reason| reason.contains("100 bytes")), "{name}");
             assert!(found(name, 70_000, Blank).is_some_and(|reason| reason.contains("zeros")), "{name}");
             assert!(found(name, 70_000, Elements).is_some_and(|reason| reason.contains("no mark")), "{name}");
             assert_eq!(found(name, 70_000, Other).is_some(), name.starts_with("x."), "{name}");
+            assert_eq!(found(name, 70_000, Foreign), None, "{name}");
         }
         // A short text without an ending is a text.
         assert_eq!(found("VERSION", 4, Other), None);

@@ -46,8 +46,14 @@ pub(crate) enum Unmarked {
     Blank,
     /// The elements of a DICOM file without the preamble and the mark, as old archives wrote them.
     Elements,
+    /// A document or picture of another format, whatever its name.
+    Foreign,
     Other,
 }
+
+/// How documents, pictures, archives of several files, and texts in a markup start.
+const FOREIGN: [&[u8]; 8] =
+    [b"%PDF", b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"PK\x03\x04", b"<", b"{", b"\xef\xbb\xbf<"];
 
 /// What a file says of its series. Texts that are missing are empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -150,6 +156,9 @@ fn content_of(start: &[u8]) -> Unmarked {
     let is_zero = |bytes: &[u8]| bytes.iter().all(|&byte| byte == 0);
     if is_zero(preamble) && (is_zero(mark) || MARK.starts_with(mark)) {
         return Unmarked::Blank;
+    }
+    if FOREIGN.iter().any(|mark| start.starts_with(mark)) {
+        return Unmarked::Foreign;
     }
     // The group of the first element, the meta information or the identification, and an element of it below 256.
     match start {

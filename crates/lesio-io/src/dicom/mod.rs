@@ -32,6 +32,9 @@ use crate::source::{CHUNK, Content, Stream, open_regular, reserve};
 /// Largest difference between the directions of two slices, and between the sizes of their pixels.
 const SAME: f64 = 1e-4;
 
+/// Largest relative difference between the echo times of two slices of one acquisition.
+const SAME_ECHO: f64 = 0.05;
+
 /// Reads the series of a folder; see [`ReadOptions::read_dicom`](crate::ReadOptions::read_dicom).
 pub(crate) fn read(folder: &Path, limit: u64) -> Result<Volume<f32>, ReadError> {
     let paths = files(folder).map_err(|kind| kind.at(folder))?;
@@ -137,7 +140,7 @@ fn compare(first: &Slice, other: &Slice) -> Result<(), ReadErrorKind> {
     // Two patients to whom an anonymizer gave one UID, and two acquisitions whose slices lie between each other. 10 and
     // 10.0 milliseconds are the same, and what one file leaves out is no difference.
     let same = |expected: &str, found: &str| match (expected.parse::<f64>(), found.parse::<f64>()) {
-        (Ok(expected), Ok(found)) => (expected - found).abs() <= SAME * expected.abs().max(1.0),
+        (Ok(expected), Ok(found)) => (expected - found).abs() <= SAME_ECHO * expected.abs(),
         _ => expected == found || expected.is_empty() || found.is_empty(),
     };
     if !same(&first.echo_time, &other.echo_time) {

@@ -99,7 +99,7 @@ fn tell_thinned(slices: &[Slice], size: f64) {
     if let Some(times) = stated.and_then(|stated| thinned(stated.abs(), size)) {
         let (file, stated) = (slices[0].path.display(), stated.unwrap_or_default().abs());
         tracing::warn!(
-            "the slices of the series of {file} are {size} mm apart, their SpacingBetweenSlices is {stated} mm: all but one \
+            "the slices of the series of {file} are {size:.3} mm apart, their SpacingBetweenSlices is {stated} mm: all but one \
              of each {times} slices may be missing"
         );
     }

@@ -54,7 +54,7 @@ impl Masks {
         &self,
         below: &Path,
         cases: &mut [(Case, Vec<Name>)],
-        is_ignored: impl Fn(&Path) -> bool,
+        mut is_ignored: impl FnMut(&Path) -> bool,
     ) -> Result<Vec<PathBuf>, DatasetError> {
         let mut candidates: Vec<Found> = Vec::new();
         for root in &self.roots {

@@ -22,7 +22,7 @@ use name::{Entity, Name, Pattern, is_label, joined};
 /// The file that identifies a folder as a BIDS data set.
 pub(super) const DESCRIPTION: &str = "dataset_description.json";
 
-/// The maximum number of subjects that a warning names.
+/// The maximum number of subjects or files that a warning names.
 const NAMED: usize = 5;
 
 pub(super) fn list(
@@ -57,13 +57,13 @@ pub(super) fn list(
         root,
     };
     let mut listing = Listing::default();
-    let (mut without_image, mut without_row) = (Vec::new(), Vec::new());
+    let (mut without_image, mut without_row, mut ignored_masks) = (Vec::new(), Vec::new(), Vec::new());
     for folder in data_set.visible(root)? {
         if !folder.is_folder || !folder.name.starts_with("sub-") {
             continue;
         }
         let before = listing.cases.len();
-        data_set.subject(&folder, &mut listing)?;
+        data_set.subject(&folder, &mut listing, &mut ignored_masks)?;
         if listing.cases.len() == before {
             without_image.push(folder.name);
         } else if data_set.participants.lacks(&folder.name) {
@@ -73,12 +73,13 @@ pub(super) fn list(
     let suffixes = suffixes.join(" or ");
     tell(root, &without_image, &format!("subjects without an image {suffixes}, which are no cases"));
     tell(root, &without_row, "subjects without a row in participants.tsv");
+    tell(root, &ignored_masks, "masks that .bidsignore leaves out");
     Ok(listing)
 }
 
-fn tell(root: &Path, subjects: &[String], what: &str) {
-    if let Some(first) = subjects.get(..NAMED.min(subjects.len())).filter(|first| !first.is_empty()) {
-        let (folder, count, first) = (root.display(), subjects.len(), first.join(", "));
+fn tell(root: &Path, names: &[String], what: &str) {
+    if let Some(first) = names.get(..NAMED.min(names.len())).filter(|first| !first.is_empty()) {
+        let (folder, count, first) = (root.display(), names.len(), first.join(", "));
         tracing::warn!(%folder, count, %first, "{what}");
     }
 }
@@ -108,22 +109,22 @@ impl DataSet<'_> {
     /// data sets have one, since a validator does not read derivatives.
     fn is_ignored_mask(&self, path: &Path) -> bool {
         let below = self.below(path);
-        let is_ignored = match below.starts_with(&format!("{}/", masks::DERIVATIVES)) {
+        match below.starts_with(&format!("{}/", masks::DERIVATIVES)) {
             true => self.ignored.contains_within(&below, 1),
             false => self.ignored.contains(&below, false),
-        };
-        if is_ignored {
-            let path = path.display();
-            tracing::warn!(%path, "a mask that .bidsignore leaves out");
         }
-        is_ignored
     }
 
     fn below(&self, path: &Path) -> String {
         path.strip_prefix(self.root).unwrap_or(path).to_string_lossy().replace('\\', "/")
     }
 
-    fn subject(&self, folder: &Entry, listing: &mut Listing) -> Result<(), DatasetError> {
+    fn subject(
+        &self,
+        folder: &Entry,
+        listing: &mut Listing,
+        ignored_masks: &mut Vec<String>,
+    ) -> Result<(), DatasetError> {
         check_label(folder)?;
         let sessions = Columns::of(&folder.path.join(format!("{}_sessions.tsv", folder.name)), "session_id")?;
         let mut places = vec![(folder.path.clone(), None)];
@@ -136,7 +137,11 @@ impl DataSet<'_> {
         for (place, session) in places {
             let mut cases = self.session(&place, &folder.name, session.as_deref())?;
             if let (Some(masks), Ok(below)) = (&self.masks, place.strip_prefix(self.root)) {
-                let stray = masks.assign(below, &mut cases, |mask| self.is_ignored_mask(mask))?;
+                let stray = masks.assign(below, &mut cases, |mask| {
+                    let is_ignored = self.is_ignored_mask(mask);
+                    ignored_masks.extend(is_ignored.then(|| mask.display().to_string()));
+                    is_ignored
+                })?;
                 // Beside cases that all have a mask, it is that of another image.
                 if cases.iter().any(|(case, _)| case.mask == Mask::Unknown) {
                     listing.stray.extend(stray);
