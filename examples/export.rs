@@ -19,10 +19,10 @@ use serde_json::{Value, json};
 /// Write the networks of a localizer or of a quality model as ONNX (opset 17).
 ///
 /// Of a localizer, the program writes reconstruction.onnx into --out (segmentation.onnx for an imported segmenter, which
-/// restores nothing), of a VAE also encoder.onnx and decoder.onnx, and model.json: preprocessing, filters, thresholds and
-/// provenance. Of a quality model, it writes one file for each network, and model.json with its configuration, its
-/// intervals and what is computed between the networks. The metadata of each ONNX file contain the same JSON.
-/// `docs/serving.md` shows a server.
+/// restores nothing), of a VAE also encoder.onnx and decoder.onnx, of one that normalizes scores by position also
+/// position.safetensors, and model.json: preprocessing, filters, thresholds and provenance. Of a quality model, it
+/// writes one file for each network, and model.json with its configuration, its intervals and what is computed between
+/// the networks. The metadata of each ONNX file contain the same JSON. `docs/serving.md` shows a server.
 #[derive(Debug, Parser)]
 #[command(args_override_self = true)]
 struct Args {
@@ -74,17 +74,18 @@ fn program() -> Outcome {
 fn export_quality(model: &QualityModel) -> Result<Exported, Box<dyn std::error::Error>> {
     let networks = model.networks()?;
     let networks = networks.iter().map(|own| (own.name.as_str(), &own.network));
+    let mut outside = model.config().preparation();
+    outside.extend(
+        ["what is computed between the networks, see steps", "novelty detection, see model"]
+            .map(str::to_owned),
+    );
     let description = json!({
         "schema": 1,
         "opset": OPSET,
         "kind": "quality",
-        "steps": model.config().method.steps(),
+        "steps": model.steps(),
         "model": serde_json::from_str::<Value>(&model.document())?,
-        "not_in_the_graphs": [
-            "framing and scaling of the image and the segmentation, see model.config.framing",
-            "what is computed between the networks, see steps",
-            "averaging over views, decoding of distances, intervals and novelty detection, see model",
-        ],
+        "not_in_the_graphs": outside,
     });
     Ok(Exported::of_networks(networks, &model.parameters(), description)?)
 }

@@ -283,6 +283,12 @@ impl NormalScores {
         Ok(Some(Self { quantiles, maxima, pixels, mean, deviation }))
     }
 
+    /// The upper-tail shares at which quantiles are kept, from 1 down to 1e-5: those of the `quantiles` of a document.
+    #[must_use]
+    pub fn levels() -> &'static [f64] {
+        &TAILS
+    }
+
     /// Number of subjects.
     #[must_use]
     pub fn subjects(&self) -> usize {

@@ -163,7 +163,7 @@ impl Emission<'_> {
             Op::Channels(channels) => {
                 let convolution = Convolution::new(channels.len(), 1).bias(Bias::None);
                 let Some(weight) = selection(channels, before.channels) else {
-                    return refuse("it selects among too many channels");
+                    return refuse(&beyond(channels.len(), before.channels, "channels"));
                 };
                 let shape = vec![channels.len(), before.channels, 1, 1];
                 let weights = Weights { weight, bias: None };
@@ -171,7 +171,7 @@ impl Emission<'_> {
             }
             Op::Values(elements) => {
                 let Some(weight) = selection(elements, before.len()) else {
-                    return refuse("it selects among too many values");
+                    return refuse(&beyond(elements.len(), before.len(), "values"));
                 };
                 self.linear(&name, elements.len(), before, inputs, &Weights { weight, bias: None })?
             }
@@ -184,7 +184,9 @@ impl Emission<'_> {
                 }
                 let size = channels.saturating_mul(channels).saturating_mul(kernel * kernel);
                 if size > LARGEST_SELECTION {
-                    return refuse("it adds too many rows and columns");
+                    return refuse(&format!(
+                        "it pads by a convolution of {size} weights, expected at most {LARGEST_SELECTION}"
+                    ));
                 }
                 let mut weight = vec![0.0; size];
                 for channel in 0..channels {
@@ -271,6 +273,11 @@ impl Emission<'_> {
         self.parameter(name, "bias", vec![channels], spread(&|k| affine.shift_at(k)));
         Ok(made)
     }
+}
+
+/// The reason why a selection is an error.
+fn beyond(chosen: usize, of: usize, what: &str) -> String {
+    format!("it selects {chosen} of {of} {what}: the product of both may be {LARGEST_SELECTION} at most")
 }
 
 /// A matrix of 0 and 1 that selects values.

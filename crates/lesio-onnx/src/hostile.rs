@@ -231,6 +231,21 @@ fn attributes_out_of_range_are_errors() {
     }
 }
 
+/// What is selected is a matrix in a network: its limit, and what was found, are named.
+#[test]
+fn large_selections_name_their_limit() {
+    for (side, named) in [
+        (80, "it selects 6240 of 6400 values: the product of both may be 16777216 at most"),
+        (1200, "it selects along axis 2 of [n, [1, 1200, 1200]], expected at most 1048576 values"),
+    ] {
+        let slice = node("Slice", &["x", "first", "last", "axes"], "y");
+        let weights = vec![integers("first", &[1]), integers("last", &[-1]), integers("axes", &[2])];
+        let made = OnnxModel::from_bytes(&bytes(&[1, 1, side, side], vec![slice], weights));
+        let error = made.and_then(|model| model.network(&[], None)).unwrap_err().to_string();
+        assert!(error.contains(named) && error.contains("the Slice"), "{error}");
+    }
+}
+
 /// A factor that is not whole is an error, even if the size that it makes is a whole multiple.
 #[test]
 fn factors_of_resize_are_whole() {

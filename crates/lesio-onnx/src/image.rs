@@ -79,12 +79,12 @@ impl Lowered {
         let alike = outputs.iter().filter(|name| self.computed(name).is_ok_and(is_alike));
         match alike.collect::<Vec<_>>()[..] {
             [only] => Ok(only.clone()),
-            _ => Err(ambiguous(what, outputs)),
+            _ => Err(OnnxError::Model(unclear(what, outputs))),
         }
     }
 }
 
-/// The error of a model without an output, or with several, that could be what is searched for.
-pub(crate) fn ambiguous(what: &str, outputs: &[String]) -> OnnxError {
-    OnnxError::Model(format!("has no output that is clearly its {what}: name one of {}", outputs.join(", ")))
+/// What is wrong with a model without an output, or with several, that could be what is searched for.
+pub(crate) fn unclear(what: &str, outputs: &[String]) -> String {
+    format!("has no output that is clearly its {what}: name one of {}", outputs.join(", "))
 }

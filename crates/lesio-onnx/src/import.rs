@@ -327,6 +327,13 @@ mod tests {
     }
 
     #[test]
+    fn an_autoencoder_is_no_vae() {
+        let kind = ImportedKind::Vae { likelihood: Likelihood::Bernoulli, beta: 1.0 };
+        let error = import(kind, None, &[1, 1, 8, 6], vec![node("Relu", &["x"], "y")], &["y"]).unwrap_err();
+        assert!(error.contains("needs the kind reconstructor"), "{error}");
+    }
+
+    #[test]
     fn inputs_that_are_no_images_are_named() {
         let relu = || vec![node("Relu", &["x"], "y")];
         let kind = ImportedKind::Reconstructor;

@@ -9,6 +9,7 @@ use crate::args::Computed;
 use crate::error::OnnxError;
 use crate::ir::{Affine, Id, Op};
 use crate::lower::{Lowered, shape_of};
+use crate::vae::is_deviation;
 
 /// How the sampling computes the standard deviation from an output `x`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -82,7 +83,7 @@ impl Lowered {
 
     /// The logarithm of the variance, from the tensor that is named as such. The sampling shows which logarithm the
     /// tensor is: that of a standard deviation or of a precision is multiplied. Returns this as a decision, too, as it
-    /// does if there is a sampling that does not show it.
+    /// does if there is a sampling that does not show it, and if nothing shows it and the name is that of a deviation.
     ///
     /// # Errors
     /// For a tensor that is no such logarithm.
@@ -92,10 +93,16 @@ impl Lowered {
             Deviation::Exponential { scale } => scale as f32,
             Deviation::Unknown => {
                 let is_sampled = self.graph.nodes.iter().any(|node| matches!(node.op, Op::Random));
-                let decision = || {
+                let mut decision = is_sampled.then(|| {
                     format!("the sampling does not show what {name:?} is: it is taken for the log-variance")
-                };
-                return Ok((value, is_sampled.then(decision)));
+                });
+                if is_deviation(name) {
+                    decision = Some(format!(
+                        "{name:?} is taken for the log-variance although its name is that of a standard deviation, since no \
+                         sampling shows what it is: if it is the logarithm of the standard deviation, export twice of it"
+                    ));
+                }
+                return Ok((value, decision));
             }
             Deviation::Other => {
                 let reason = "is not the logarithm of the variance: the sampling computes the standard deviation \

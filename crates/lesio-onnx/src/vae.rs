@@ -5,7 +5,7 @@ use lesio_nn::{Network, ParameterSet, Shape};
 use crate::args::Computed;
 use crate::error::OnnxError;
 use crate::extract::{Converted, Names, extract};
-use crate::image::{ambiguous, image_input};
+use crate::image::{image_input, unclear};
 use crate::lower::{Lowered, shape_of};
 use crate::model::OnnxModel;
 use crate::network::{OutputForm, Sigmoid};
@@ -190,6 +190,23 @@ impl EncoderHalf {
     }
 }
 
+/// A name in lower case without separators.
+fn squashed(name: &str) -> String {
+    name.to_lowercase().replace(['_', '-', '.', '/', ' '], "")
+}
+
+/// Whether a name says that a tensor is the logarithm of a variance.
+fn is_log_variance(name: &str) -> bool {
+    let name = squashed(name);
+    ["logvar", "logcov", "logsigma2", "logsigmasq"].iter().any(|part| name.contains(part)) || name == "lv"
+}
+
+/// Whether a name says that a tensor is a standard deviation or its logarithm.
+pub(crate) fn is_deviation(name: &str) -> bool {
+    let own = name.to_lowercase();
+    !is_log_variance(name) && ["sigma", "std", "scale", "deviation"].iter().any(|part| own.contains(part))
+}
+
 /// The names of the mean and the log-variance among the outputs of an encoder.
 fn posterior(
     all: &[String],
@@ -197,14 +214,9 @@ fn posterior(
     tensors: &VaeTensors,
     lowered: Option<&Lowered>,
 ) -> Result<[String; 2], OnnxError> {
-    let squashed = |name: &str| name.to_lowercase().replace(['_', '-', '.', '/', ' '], "");
-    let is_log_variance = |name: &str| {
-        let name = squashed(name);
-        ["logvar", "logcov", "logsigma2", "logsigmasq"].iter().any(|part| name.contains(part)) || name == "lv"
-    };
     let is_mean = |name: &str| {
-        let name = squashed(name);
-        !is_log_variance(&name) && (name.contains("mean") || name.starts_with("mu") || name.ends_with("mu"))
+        let own = squashed(name);
+        !is_log_variance(name) && (own.contains("mean") || own.starts_with("mu") || own.ends_with("mu"))
     };
     let only = |what: &'static str, named: &Option<String>, is: &dyn Fn(&str) -> bool| {
         if let Some(name) = named {
@@ -213,7 +225,11 @@ fn posterior(
         let found: Vec<&str> = outputs.iter().copied().filter(|name| is(name)).collect();
         match found[..] {
             [name] => Ok(name.to_owned()),
-            _ => Err(ambiguous(what, all)),
+            // It may have neither.
+            _ => Err(OnnxError::Model(format!(
+                "{}; an autoencoder without a mean needs the kind reconstructor",
+                unclear(what, all)
+            ))),
         }
     };
     let mean = only("mean", &tensors.mean, &is_mean);
@@ -249,6 +265,29 @@ impl Lowered {
 mod tests {
     use super::*;
     use crate::hostile::{bytes_of, floats, node};
+
+    /// A model without a sampling does not show whether a logarithm is that of the deviation; its name may.
+    #[test]
+    fn names_of_deviations_are_pointed_out() {
+        for (name, is_noted) in
+            [("log_sigma", true), ("enc/Log_Std", true), ("logsigma2", false), ("v", false)]
+        {
+            let nodes = vec![node("Conv", &["x", "w"], "mu"), node("Conv", &["x", "w"], name)];
+            let weights = vec![floats("w", &[2, 2, 1, 1], &[1.0, 2.0, 3.0, 4.0])];
+            let encoder =
+                OnnxModel::from_bytes(&bytes_of(&[1, 2, 4, 4], nodes, weights.clone(), &["mu", name]));
+            let nodes = vec![node("Conv", &["x", "w"], "y")];
+            let decoder = OnnxModel::from_bytes(&bytes_of(&[1, 2, 4, 4], nodes, weights, &["y"])).unwrap();
+            let tensors = VaeTensors::default().log_variance(Some(name.to_owned()));
+            let vae = ConvertedVae::of_two(&encoder.unwrap(), &decoder, &tensors).unwrap();
+            assert_eq!(vae.decisions.len(), usize::from(is_noted), "{name}: {:?}", vae.decisions);
+            assert!(
+                vae.decisions.iter().all(|own| own.contains("export twice of it")),
+                "{:?}",
+                vae.decisions
+            );
+        }
+    }
 
     #[test]
     fn other_outputs_than_the_named_ones_may_have_any_operators() {

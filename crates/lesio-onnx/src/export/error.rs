@@ -52,6 +52,9 @@ pub enum ExportError {
         /// Why.
         source: std::io::Error,
     },
+    /// The normal scores by position cannot be written.
+    #[error("the normal scores by position cannot be written")]
+    Position(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The description cannot be written.
     #[error("the description cannot be written as JSON")]
     Json(#[from] serde_json::Error),

@@ -5,14 +5,15 @@ use std::path::{Path, PathBuf};
 
 use lesio_anomaly::{DeclaredConfig, Localizer, ModelConfig};
 use lesio_files::Existing;
-use lesio_image::{Background, Foreground, Frame, Intensity, LinearScale, Resize};
+use lesio_image::{Intensity, LinearScale};
 use lesio_nn::{Network, Node, NodeId, ParameterSet, Shape};
 use lesio_settings::setters;
 use lesio_vae::{LOG_VARIANCE_RANGE, Likelihood, Mirror, networks};
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
+use super::description::{POSITION, description, position_file};
 use super::error::ExportError;
-use super::graph::{GraphWriter, OPSET, Value};
+use super::graph::{GraphWriter, Value};
 
 /// The place where intensities are scaled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,7 +40,8 @@ setters!(ExportConfig { scaling: Scaling });
 #[non_exhaustive]
 pub struct Exported {
     /// File names and contents: `reconstruction.onnx`, or `segmentation.onnx` for a segmenter without a restored
-    /// image; for a VAE also `encoder.onnx` and `decoder.onnx`. Of [`Exported::of_networks`] `NAME.onnx` for each network.
+    /// image; for a VAE also `encoder.onnx` and `decoder.onnx`; for a localizer that normalizes scores by position also
+    /// `position.safetensors`. Of [`Exported::of_networks`] `NAME.onnx` for each network.
     pub files: Vec<(String, Vec<u8>)>,
     /// Description of the localizer: preprocessing, filters, thresholds, provenance, and steps outside the graphs; or
     /// the description that [`Exported::of_networks`] was given.
@@ -59,7 +61,7 @@ enum Networks {
     Segmenter(Network, Mirror),
 }
 
-/// Encodes a network with one input as an ONNX file of opset [`OPSET`]. `outputs` names its outputs, in order.
+/// Encodes a network with one input as an ONNX file of opset [`OPSET`](crate::OPSET). `outputs` names its outputs, in order.
 ///
 /// A layer with the name of the input or of an output gets another name. An output with the name of the input or of an
 /// earlier output gets a number at its end.
@@ -129,9 +131,12 @@ impl ExportConfig {
             Scaling::Outside => None,
             Scaling::Inside => Some(linear_scale(localizer)?),
         };
-        let description = description(localizer, self.scaling)?;
+        let description = description(localizer, scale)?;
         let text = serde_json::to_string(&description)?;
         let mut files = Vec::new();
+        if let Some(bytes) = position_file(localizer)? {
+            files.push((POSITION.to_owned(), bytes));
+        }
         let mut file = |name: &'static str, mut graph: GraphWriter| {
             graph.metadata("lesio", text.clone());
             files.push((name.to_owned(), graph.to_bytes(name.trim_end_matches(".onnx"))));
@@ -226,7 +231,10 @@ fn remove_listed(folder: &Path) -> Result<(), ExportError> {
     let earlier: Option<Json> = read.and_then(|bytes| serde_json::from_slice(&bytes).ok());
     let listed = earlier.as_ref().and_then(|own| own["files"].as_array()).into_iter().flatten();
     // Names of files in this folder, whatever the description says.
-    let is_own = |name: &&str| name.ends_with(".onnx") && Path::new(name).file_name() == Some(name.as_ref());
+    let is_own = |name: &&str| {
+        let is_written = name.ends_with(".onnx") || *name == POSITION;
+        is_written && Path::new(name).file_name() == Some(name.as_ref())
+    };
     for name in listed.filter_map(Json::as_str).filter(is_own) {
         let path = folder.join(name);
         match std::fs::remove_file(&path) {
@@ -381,120 +389,6 @@ fn channels(graph: &mut GraphWriter, name: &str, of: &Value, first: usize, end: 
 fn first(values: Vec<Value>) -> Result<Value, ExportError> {
     let missing = || ExportError::Missing { name: "an output of the network".to_owned() };
     values.into_iter().next().ok_or_else(missing)
-}
-
-/// The rates for which the description states thresholds.
-const RATES: [f64; 3] = [0.01, 0.05, 0.1];
-
-fn description(localizer: &Localizer, scaling: Scaling) -> Result<Json, ExportError> {
-    let shape = localizer.model().image_shape();
-    let thresholds = |of: &dyn Fn(f64) -> Option<f32>| -> Json {
-        RATES.iter().filter_map(|&rate| Some((rate.to_string(), json!(of(rate)?)))).collect()
-    };
-    let calibration: serde_json::Map<String, Json> = localizer
-        .calibration()
-        .predictors()
-        .filter_map(|name| {
-            let normals = localizer.calibration().get(name)?;
-            let stated = json!({
-                "normal_subjects": normals.subjects(),
-                "pixel_thresholds": thresholds(&|rate| Some(normals.threshold(rate))),
-                "family_wise_thresholds": thresholds(&|rate| normals.family_wise_threshold(rate)),
-            });
-            Some((name.to_string(), stated))
-        })
-        .collect();
-    Ok(json!({
-        "schema": 1,
-        "opset": OPSET,
-        "kind": localizer.model().kind(),
-        "input": {
-            "shape": ["n", shape.channels, shape.height, shape.width],
-            "channels": localizer.channel_names(),
-            "holds": match scaling { Scaling::Outside => "scaled values", Scaling::Inside => "intensities" },
-        },
-        "preprocessing": localizer.preprocessing(),
-        "postprocessing": localizer.postprocessing(),
-        "calibration": calibration,
-        "chosen": localizer.chosen(),
-        "ensemble": localizer.ensemble(),
-        "provenance": localizer.provenance(),
-        "not_in_the_graphs": not_in_the_graphs(localizer, scaling),
-    }))
-}
-
-/// The steps from a file to a verdict that a server must implement itself, in order.
-fn not_in_the_graphs(localizer: &Localizer, scaling: Scaling) -> Vec<String> {
-    let config = localizer.preprocessing().config();
-    let mut steps = Vec::new();
-    if matches!(config.foreground, Foreground::Mask(_)) {
-        steps.push("foreground: finding the object in the image".to_owned());
-    }
-    match (&config.intensity, scaling) {
-        (Intensity::Unchanged, _) | (Intensity::Range(_), Scaling::Inside) => {}
-        (Intensity::Range(scale), _) => {
-            steps.push(format!("intensity: (value - {}) / {}", scale.low(), scale.high() - scale.low()));
-        }
-        (Intensity::Robust(scaling), _) => steps.push(format!(
-            "intensity: percentile {} of each image to 0, percentile {} to {}",
-            scaling.low,
-            scaling.high,
-            scaling.reach.recip()
-        )),
-        (Intensity::ZScore(_), _) => {
-            steps.push("intensity: scaling by mean and standard deviation of each image".to_owned());
-        }
-        _ => steps.push("intensity: landmarks of the histogram, see preprocessing".to_owned()),
-    }
-    if let (Some([low, high]), Scaling::Outside) = (config.clip, scaling) {
-        steps.push(format!("clip: to {low} and {high}"));
-    }
-    if config.background == Background::Zero {
-        steps.push("background: 0 outside the foreground".to_owned());
-    }
-    let [height, width] = config.grid();
-    let (placed, how) = match &config.frame {
-        Frame::Fit(fit) => match fit.resize {
-            Resize::Contain => ("the image fitted", "with its proportions and 0 beside it"),
-            Resize::Stretch => ("the image stretched", "each axis by its own factor"),
-            Resize::CropPad => ("the image cropped", "or 0 beside it, with its own pixels"),
-            _ => ("the image brought", "see preprocessing"),
-        },
-        _ => ("the box around the foreground aligned", "see preprocessing"),
-    };
-    steps.push(format!("grid: {placed} to {height} x {width}, {how}, and maps back to its own grid"));
-    steps.push(match localizer.model().restores() {
-        true => {
-            let step = "score: the predictor's map of image and reconstruction, such as |x - y| of pixel-l1";
-            match localizer.model().config() {
-                ModelConfig::Segmenter { .. } => {
-                    format!("{step}; anomaly_logit is the map of anomaly-logit")
-                }
-                _ => step.to_owned(),
-            }
-        }
-        false => "score: anomaly_logit is the map".to_owned(),
-    });
-    if localizer.position_normals().predictors().next().is_some() {
-        steps.push(
-            "position: maps in deviations from what normal images score at the same position".to_owned(),
-        );
-    }
-    let filters = localizer.postprocessing();
-    if filters.median.iter().any(|&length| length > 0.0) {
-        steps.push(format!("median filter of the map: {:?} along slices, rows and columns", filters.median));
-    }
-    if filters.erosion > 0.0 {
-        steps.push(format!("erosion of the foreground by {}", filters.erosion));
-    }
-    if localizer.ensemble().is_some() {
-        let others = localizer.others().len();
-        steps.push(format!(
-            "ensemble: the other models ({others}), to be exported from their own files, and the combination of all maps \
-             as described by \"ensemble\""
-        ));
-    }
-    steps
 }
 
 #[cfg(test)]

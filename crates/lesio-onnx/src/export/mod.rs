@@ -1,5 +1,6 @@
 //! Export of networks and localizers to ONNX.
 
+mod description;
 mod error;
 mod graph;
 mod localizer;

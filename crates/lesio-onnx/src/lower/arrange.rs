@@ -132,7 +132,12 @@ impl Lowering {
             return self.value(Op::Channels(positions.into()), vec![id], dims);
         }
         if count(&value.dims).is_none_or(|length| length > views::LARGEST_VIEW) {
-            return unsupported(format!("it selects along axis {} of {:?}", axis + 1, value.dims));
+            return unsupported(format!(
+                "it selects along axis {} of [n, {:?}], expected at most {} values",
+                axis + 1,
+                value.dims,
+                views::LARGEST_VIEW
+            ));
         }
         let view = views::select(&value.dims, axis, positions)?;
         self.value(Op::Values(view.elements.into()), vec![value.id], dims)
