@@ -36,8 +36,8 @@ impl Estimate {
     }
 
     /// The value with its decimals and the interval with one decimal less, such as "0.512 [0.47, 0.55]". The interval has
-    /// as many as the value if it would otherwise not contain the value, or if an end would round to 0: whether an interval
-    /// contains 0 must be readable.
+    /// as many as the value if it would otherwise not contain the value, have no width, or if an end would round to 0:
+    /// whether an interval contains 0 must be readable.
     #[must_use]
     pub fn text(&self, decimals: usize) -> String {
         match self.interval_text(decimals) {
@@ -57,7 +57,9 @@ impl Estimate {
         let is_readable = |end: f64| (rounded(end, less) == 0.0) == (end == 0.0);
         let contains = rounded(low, less) <= rounded(self.value, decimals)
             && rounded(self.value, decimals) <= rounded(high, less);
-        let decimals = if contains && is_readable(low) && is_readable(high) { less } else { decimals };
+        let has_width = low == high || rounded(low, less) < rounded(high, less);
+        let is_enough = contains && has_width && is_readable(low) && is_readable(high);
+        let decimals = if is_enough { less } else { decimals };
         Some(format!("[{}, {}]", fixed(low, decimals), fixed(high, decimals)))
     }
 }
@@ -96,6 +98,8 @@ mod tests {
             "\u{2212}0.001 [\u{2212}0.004, 0.000]"
         );
         assert_eq!(Estimate::new(0.5).with_interval(0.0, 0.75).text(3), "0.500 [0.00, 0.75]");
+        assert_eq!(Estimate::new(0.020).with_interval(0.017, 0.024).text(3), "0.020 [0.017, 0.024]");
+        assert_eq!(Estimate::new(1.0).with_interval(1.0, 1.0).text(3), "1.000 [1.00, 1.00]");
         assert_eq!(Estimate::new(12.0).with_interval(10.4, 13.0).text(0), "12 [10, 13]");
     }
 }

@@ -68,6 +68,7 @@ pub use json::{
     write_json,
 };
 pub use montage::Montage;
+pub use number::compact;
 pub use picture::{Picture, PictureError};
 pub use plot::{AxisScale, BarPlot, Curve, LinePlot, PlotError, ScatterPlot, Svg};
 pub use run_record::RunRecord;

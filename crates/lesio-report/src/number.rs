@@ -21,9 +21,14 @@ pub(crate) fn fixed(value: f64, decimals: usize) -> String {
     }
 }
 
-/// A number with up to three significant digits and no zeros at the end, for the ends of a scale;
-/// powers of ten only where plain digits would be long.
-pub(crate) fn compact(value: f64) -> String {
+/// A number with up to three significant digits and no zeros at the end, such as the ends of a scale: `0.0125`. Powers of ten
+/// stand where plain digits would be long, below .0001 and from a million: `2e−5`. A number that is not finite is a dash.
+///
+/// ```
+/// assert_eq!(lesio_report::compact(0.000_123_4), "0.000123");
+/// ```
+#[must_use]
+pub fn compact(value: f64) -> String {
     significant(value, 3)
 }
 

@@ -211,19 +211,20 @@ impl Picture {
 
     /// Draws the outline of a mask `[row, column]`, just inside its edge.
     ///
-    /// The picture must have the size of the mask or an integer multiple of it. The line follows the edges of the
-    /// mask's pixels; its width is a quarter of such a pixel, at least one picture pixel. Edges on the border of the
-    /// picture are drawn too, so that every region is closed.
+    /// Each side of the picture must be that of the mask or an integer multiple of it. The line follows the edges of the
+    /// mask's pixels; its width is a quarter of the shorter side of such a pixel, at least one picture pixel. Edges on
+    /// the border of the picture are drawn too, so that every region is closed.
     ///
     /// # Errors
-    /// For a mask whose size does not divide the picture's by one factor.
+    /// For a mask whose sides do not divide the picture's.
     pub fn outlined(mut self, mask: ArrayView2<'_, bool>, color: Rgb) -> Result<Self, PictureError> {
         let (rows, columns) = mask.dim();
-        let factor = self.height.checked_div(rows).unwrap_or(0);
-        if factor == 0 || (rows * factor, columns * factor) != (self.height, self.width) {
+        let down = self.height.checked_div(rows).unwrap_or(0);
+        let across = self.width.checked_div(columns).unwrap_or(0);
+        if down == 0 || across == 0 || (rows * down, columns * across) != (self.height, self.width) {
             return Err(self.size_error("mask", mask.dim()));
         }
-        let line = (factor / 4).max(1);
+        let line = (down.min(across) / 4).max(1);
         let outside = |row: Option<usize>, column: Option<usize>| match (row, column) {
             (Some(row), Some(column)) => !mask.get((row, column)).copied().unwrap_or(false),
             _ => true,
@@ -233,14 +234,14 @@ impl Picture {
             let below = outside(Some(row + 1), Some(column));
             let left = outside(Some(row), column.checked_sub(1));
             let right = outside(Some(row), Some(column + 1));
-            for y in 0..factor {
-                for x in 0..factor {
+            for y in 0..down {
+                for x in 0..across {
                     let on_line = above && y < line
-                        || below && y + line >= factor
+                        || below && y + line >= down
                         || left && x < line
-                        || right && x + line >= factor;
+                        || right && x + line >= across;
                     if on_line {
-                        self.pixels[(row * factor + y) * self.width + column * factor + x] = color;
+                        self.pixels[(row * down + y) * self.width + column * across + x] = color;
                     }
                 }
             }
@@ -401,6 +402,12 @@ mod tests {
         let large = plain.enlarged(8).unwrap().outlined(mask.view(), Rgb::TRUTH).unwrap();
         let drawn = large.pixels.iter().filter(|&&p| p == Rgb::TRUTH).count();
         assert_eq!(drawn, 24 * 24 - 20 * 20, "a frame two pixels wide");
+        // Pixels twice as wide as high.
+        let wide = Picture::filled(4, 4, Rgb([0; 3])).unwrap().stretched([4, 8]).unwrap();
+        let wide = wide.outlined(mask.view(), Rgb::TRUTH).unwrap();
+        assert_eq!((wide.height(), wide.width()), (16, 32));
+        let drawn = wide.pixels.iter().filter(|&&p| p == Rgb::TRUTH).count();
+        assert_eq!(drawn, 12 * 24 - 10 * 22, "a frame one pixel wide");
         assert!(matches!(
             large.outlined(Array2::from_elem((4, 5), true).view(), Rgb::TRUTH),
             Err(PictureError::Size { what: "mask", .. })

@@ -103,8 +103,9 @@ const flat = document.createElement("canvas");
 [flat.width, flat.height] = [columns, rows];
 /** Canvas pixels for a pixel of the image. */
 const across = Math.max(1, Math.ceil(640 / Math.max(columns, rows * data.aspect)));
-const down = Math.max(1, Math.round(across * data.aspect));
-[canvas.width, canvas.height] = [columns * across, rows * down];
+[canvas.width, canvas.height] = [columns * across, Math.max(1, Math.round(rows * across * data.aspect))];
+/** Not a whole number if the sides of a pixel are unequal. */
+const down = canvas.height / rows;
 
 function draw() {
   const own = map(), picture = data.images[state.image].sheet, first = state.slice * plane;

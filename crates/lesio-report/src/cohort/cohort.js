@@ -15,6 +15,9 @@ const result = (row) => row.r[state.predictor] || null;
 const status = (row) => row.e !== undefined ? "failed" : result(row) ? result(row).k : "cannot-tell";
 const value = (row, key) => result(row) ? result(row)[key] : null;
 const size = (row) => value(row, "v") !== null ? value(row, "v") : value(row, "u");
+/** A case has a volume, or a number of pixels: a folder may hold scans and pictures. */
+const sized = (row) => value(row, "v") !== null ? number(value(row, "v"), 3) + "\u00a0ml"
+  : value(row, "u") === null ? "\u2013" : counted(value(row, "u"), words.unit, words.units);
 const volumes = data.rows.some((row) => row.r.some((own) => own && own.v !== null));
 const subjects = data.rows.some((row) => row.s !== undefined);
 
@@ -33,7 +36,7 @@ const sorts = [
   ["p", "p-value", (row) => value(row, "p"), false],
   ["score", "score", (row) => value(row, "x"), true],
   ["findings", "findings", (row) => value(row, "c"), true],
-  ["size", volumes ? "volume" : words.units, size, true],
+  ["size", volumes ? "volume" : words.units, volumes ? (row) => value(row, "v") : size, true],
   ...(subjects ? [["subject", words.subject, (row) => row.s || row.n, false]] : []),
   ...data.further.map((name, column) => ["further" + column, name, (row) => row.f ? row.f[column] : "", false]),
 ];
@@ -106,7 +109,7 @@ function line(row) {
     cell("score", "number", shown("x", digits)),
     cell("threshold", "number", shown("t", digits)),
     cell("findings", "number", exact(value(row, "c") === null ? "\u2013" : count(value(row, "c")), null)),
-    cell(volumes ? "volume" : words.units, "number", volumes ? number(found, 3) + (found === null ? "" : "\u00a0ml") : found === null ? "\u2013" : count(found)));
+    cell(volumes ? "volume" : words.units, "number", volumes ? sized(row) : found === null ? "\u2013" : count(found)));
 }
 
 function table() {

@@ -9,6 +9,8 @@ function number(value, digits = 4) {
   if (value === null || value === undefined || !Number.isFinite(value)) return "\u2013";
   const size = Math.abs(value);
   let text = size !== 0 && (size < 1e-4 || size >= 1e6) ? value.toExponential(digits - 2) : value.toPrecision(digits);
+  // A reader wants 1235, not 1.23e+3.
+  if (text.includes("e") && size >= 1 && size < 1e6) text = value.toFixed(0);
   if (text.includes(".") && !text.includes("e")) text = text.replace(/\.?0+$/, "");
   return text.replaceAll("-", "\u2212");
 }

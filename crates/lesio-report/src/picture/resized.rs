@@ -9,14 +9,24 @@ impl Picture {
     /// # Errors
     /// Refuses a result of more than [`Picture::MAX_PIXELS`].
     pub fn enlarged(self, factor: usize) -> Result<Self, PictureError> {
-        if factor <= 1 {
+        self.stretched([factor; 2])
+    }
+
+    /// This picture with each row repeated `down` times and each column `across` times, for pixels that are no squares; 0
+    /// counts as 1.
+    ///
+    /// # Errors
+    /// For a result of more than [`Picture::MAX_PIXELS`].
+    pub fn stretched(self, factors: [usize; 2]) -> Result<Self, PictureError> {
+        let [down, across] = factors.map(|factor| factor.max(1));
+        if [down, across] == [1, 1] {
             return Ok(self);
         }
-        let (height, width) = (self.height.saturating_mul(factor), self.width.saturating_mul(factor));
+        let (height, width) = (self.height.saturating_mul(down), self.width.saturating_mul(across));
         let mut enlarged = Self::filled(height, width, Rgb::NOT_FINITE)?;
         for (row, pixels) in enlarged.pixels.chunks_exact_mut(width).enumerate() {
-            let from = &self.pixels[row / factor * self.width..][..self.width];
-            for (squares, &color) in pixels.chunks_exact_mut(factor).zip(from) {
+            let from = &self.pixels[row / down * self.width..][..self.width];
+            for (squares, &color) in pixels.chunks_exact_mut(across).zip(from) {
                 squares.fill(color);
             }
         }
