@@ -145,7 +145,7 @@ impl Brains {
             .lead(format!(
                 "A variational autoencoder was trained on {TRAINING} normal synthetic brain images, without lesions. \
                  This page shows how well its predictors locate {LESIONS} lesions of four kinds, compared with the \
-                 exact ground truth. This run computed every number, in {seconds:.0} seconds."
+                 exact ground truth. This run computed every number; training and maps took {seconds:.0} seconds."
             ))
             .section("Anomaly maps")
             .montage(

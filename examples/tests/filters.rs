@@ -134,7 +134,7 @@ fn maps_say_where_a_calibration_cannot_hold() {
     assert!(case["resolution_doubt"].is_null() && !printed.contains("may not hold"), "{printed}");
     // One normal subject supports no finding, however high its score.
     assert!(
-        printed.contains("number of normal subjects: 1; smallest p-value that they allow: 0.500"),
+        printed.contains("number of normal subjects: 1; smallest p-value that they allow: 0.5"),
         "{printed}"
     );
     assert!(printed.contains("no p-value can support a finding"), "{printed}");

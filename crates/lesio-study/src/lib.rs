@@ -59,6 +59,7 @@ mod case_record;
 mod channel_name;
 mod checksum;
 mod combine;
+mod display;
 mod epoch_choice;
 mod error;
 mod evaluate;

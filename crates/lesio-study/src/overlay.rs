@@ -3,21 +3,15 @@
 use std::collections::BTreeSet;
 
 use lesio_anomaly::{Localizer, PredictorName};
-use lesio_image::{Image, Plane, Volume, order_statistics};
-use lesio_io::AffineSource;
-use lesio_io::nifti::NiftiHeader;
-use lesio_report::{HeatMap, Montage, Picture, Rgb, Scale, ScaleError};
+use lesio_image::{Image, Plane, Volume};
+use lesio_report::{HeatMap, Montage, Picture, Rgb, Scale};
 use ndarray::{Array2, ArrayRef3, ArrayView2, Axis};
 
+use crate::display::{enlargement, magnification, window};
 use crate::presentation::{PresentationError, normal_scale};
 
 /// The color of the outline of detections.
 const OUTLINE: Rgb = Rgb([255, 255, 255]);
-/// Smallest number of rows of an image after enlargement.
-const LEAST_ROWS: usize = 192;
-const MOST_ENLARGED: usize = 6;
-/// One value in this many may exceed the white level.
-const BRIGHTER: usize = 200;
 /// Number of lesions whose slices are always shown.
 const LESIONS_SHOWN: usize = 3;
 
@@ -72,14 +66,6 @@ pub(crate) fn chosen_slices<T: Copy + Into<u32>>(
     choose(foreground, labels, plane, count.max(1)).into_iter().collect()
 }
 
-/// Whether columns of upright slices run from the subject's left to the right, as they do in axial and coronal ones. A
-/// NIfTI header without a usable form does not say which side is left.
-pub(crate) fn left_to_right(plane: Plane, header: Option<&NiftiHeader>) -> bool {
-    let has = |header: &NiftiHeader, form| header.geometry_by(form).is_ok();
-    let forms = [AffineSource::Sform, AffineSource::Qform];
-    plane != Plane::Sagittal && header.is_none_or(|header| forms.into_iter().any(|form| has(header, form)))
-}
-
 /// The display window of a channel of a scan: from 0, or the lowest value of the foreground if that is negative, to the
 /// value that one in 200 exceeds.
 ///
@@ -107,7 +93,8 @@ pub(crate) fn scan_window(
 }
 
 /// A montage with slices in columns. Each channel and its reconstruction are rows; the last row is the map over the
-/// first channel. Brightness (by channel) and colors are the same in all slices. Letters mark both sides if columns run
+/// first channel. Brightness (by channel) and colors are the same in all slices. `pixel` has the sides of a pixel, down and
+/// across, in any unit: pictures have the proportions of the subject. Letters mark both sides if columns run
 /// from the subject's left to the right.
 ///
 /// # Errors
@@ -117,8 +104,10 @@ pub(crate) fn slice_montage(
     heat_map: &HeatMap,
     channels: &[(String, Scale)],
     slices: &[OverlaySlice],
+    pixel: [f64; 2],
     left_to_right: bool,
 ) -> Result<Montage, PresentationError> {
+    let factors = |rows: usize, columns: usize| magnification(enlargement(rows), [rows, columns], pixel);
     let sided = |picture: Picture| if left_to_right { picture.with_sides("L", "R") } else { picture };
     let mut rows: Vec<(String, Vec<Picture>)> = Vec::with_capacity(2 * channels.len() + 1);
     for (place, (channel, window)) in channels.iter().enumerate() {
@@ -131,7 +120,8 @@ pub(crate) fn slice_montage(
             for slice in slices {
                 let planes = if of == 0 { &slice.images } else { &slice.reconstructions };
                 let Some(plane) = planes.get(place) else { continue };
-                row.push(sided(Picture::gray(plane.view(), *window)?.enlarged(enlargement(plane.nrows()))?));
+                let picture = Picture::gray(plane.view(), *window)?;
+                row.push(sided(picture.stretched(factors(plane.nrows(), plane.ncols()))?));
             }
             rows.push((name, row));
         }
@@ -140,7 +130,8 @@ pub(crate) fn slice_montage(
     for OverlaySlice { images, map, marked, .. } in slices {
         if let (Some(image), Some((_, window))) = (images.first(), channels.first()) {
             let picture = Picture::gray(image.view(), *window)?;
-            maps.push(sided(overlaid(picture, map.view(), heat_map, marked.as_ref())?));
+            let factors = factors(picture.height(), picture.width());
+            maps.push(sided(overlaid(picture, map.view(), heat_map, marked.as_ref(), factors)?));
         }
     }
     rows.push((name.to_owned(), maps));
@@ -173,7 +164,7 @@ pub(crate) fn picture_montage(
     let pictures = [
         draw(image)?.enlarged(factor)?,
         draw(reconstruction)?.enlarged(factor)?,
-        overlaid(draw(image)?, map, heat_map, marked.as_ref())?,
+        overlaid(draw(image)?, map, heat_map, marked.as_ref(), [factor; 2])?,
     ];
     let montage = Montage::new(["image", "reconstruction", name]);
     Ok(montage.color_bar(heat_map.clone()).row("", pictures)?)
@@ -192,36 +183,19 @@ pub(crate) fn drawn_image(image: &Image<f32>, window: Scale) -> Result<Picture, 
     })
 }
 
-/// A picture with its map and the outline of detections, enlarged.
+/// A picture with its map and the outline of detections, enlarged by these factors down and across.
 fn overlaid(
     picture: Picture,
     map: ArrayView2<'_, f32>,
     heat_map: &HeatMap,
     marked: Option<&Array2<bool>>,
+    factors: [usize; 2],
 ) -> Result<Picture, PresentationError> {
-    let factor = enlargement(picture.height());
-    let picture = picture.overlaid(map, heat_map)?.enlarged(factor)?;
+    let picture = picture.overlaid(map, heat_map)?.stretched(factors)?;
     Ok(match marked {
         Some(marked) => picture.outlined(marked.view(), OUTLINE)?,
         None => picture,
     })
-}
-
-/// The factor that makes small pictures large enough to be seen.
-pub(crate) fn enlargement(rows: usize) -> usize {
-    LEAST_ROWS.div_ceil(rows.max(1)).clamp(1, MOST_ENLARGED)
-}
-
-/// The gray window: from 0, or the lowest value if that is negative, to the value that one in 200 exceeds.
-fn window(values: impl Iterator<Item = f32> + Clone) -> Result<Scale, ScaleError> {
-    let finite = values.filter(|value| value.is_finite());
-    let count = finite.clone().count();
-    let (mut low, mut high) = (0.0, 1.0);
-    if let Some(last) = count.checked_sub(count / BRIGHTER + 1) {
-        let found = order_statistics(finite, &[0, last]);
-        (low, high) = (f64::from(found[0].min(0.0)), f64::from(found[1]));
-    }
-    Scale::new(low, if high > low { high } else { low + 1.0 })
 }
 
 /// The slices to show, ascending.
@@ -295,30 +269,6 @@ mod tests {
     }
 
     #[test]
-    fn sides_are_known_from_planes_and_affines() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("scan.nii.gz");
-        lesio_io::write_volume(&path, &volume(1.0_f32)).unwrap();
-        let mut header = lesio_io::nifti::read_header(&path).unwrap();
-        for (plane, known) in [(Plane::Axial, true), (Plane::Coronal, true), (Plane::Sagittal, false)] {
-            assert_eq!(left_to_right(plane, Some(&header)), known, "{plane:?}");
-            // A DICOM series has no such header, but a position.
-            assert_eq!(left_to_right(plane, None), known, "{plane:?}");
-        }
-        (header.sform_code, header.qform_code) = (0, 0);
-        assert!(!left_to_right(Plane::Axial, Some(&header)));
-    }
-
-    #[test]
-    fn a_window_spares_the_brightest_and_never_is_empty() {
-        let scale = window((0..1000u16).map(f32::from)).unwrap();
-        assert_eq!((scale.low(), scale.high()), (0.0, 994.0));
-        let scale = window([-2.0, f32::NAN, 5.0].into_iter()).unwrap();
-        assert_eq!((scale.low(), scale.high()), (-2.0, 5.0));
-        assert!(window([0.0; 4].into_iter()).is_ok() && window(std::iter::empty()).is_ok());
-    }
-
-    #[test]
     fn montages_show_any_number_of_channels() {
         let heat = HeatMap::new(Scale::new(0.0, 1.0).unwrap());
         let plane = Array2::from_elem((8, 6), 0.5);
@@ -334,14 +284,17 @@ mod tests {
             let scales: Vec<_> =
                 (0..channels).map(|k| (format!("c{k}"), Scale::new(0.0, 1.0).unwrap())).collect();
             let slices = vec![slice; 3];
-            let draw = |left_to_right| {
-                slice_montage("pixel-l1", &heat, &scales, &slices, left_to_right)
+            let draw = |left_to_right, pixel| {
+                slice_montage("pixel-l1", &heat, &scales, &slices, pixel, left_to_right)
                     .unwrap()
                     .to_picture()
                     .unwrap()
             };
-            let picture = draw(false);
-            assert_ne!(picture, draw(true), "the sides are marked where they are known");
+            let picture = draw(false, [1.0; 2]);
+            assert_ne!(picture, draw(true, [1.0; 2]), "the sides are marked where they are known");
+            // Voxels that are wider than high are drawn so.
+            let wide = draw(false, [1.0, 4.0]);
+            assert!(wide.width() > picture.width() && wide.height() < picture.height(), "{channels}");
             // Three slices of 8 rows and 6 columns, six times enlarged: two rows a channel, and one of maps.
             assert!(
                 picture.width() > 3 * 6 * 6 && picture.height() > (2 * channels + 1) * 8 * 6,

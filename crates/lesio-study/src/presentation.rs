@@ -4,10 +4,11 @@ use lesio_anomaly::{Localizer, PredictorName};
 use lesio_image::{Geometry, Plane, upright_slice};
 use lesio_report::{
     Best, Column, Curve, Estimate, Figure, HeatMap, LinePlot, Montage, Picture, PictureError, PlotError,
-    PredictorReport, Rgb, Scale, ScaleError, Scope, ScopeReport, Table, TableCell, TableError,
+    PredictorReport, Rgb, Scale, ScaleError, Scope, ScopeReport, Table, TableCell, TableError, compact,
 };
-use ndarray::{Array2, Array3, ArrayRef3, ArrayView2, Axis};
+use ndarray::{Array2, Array3, ArrayRef3, Axis};
 
+use crate::display::{enlargement, left_to_right, magnification, pixel_of, window};
 use crate::evaluation::BEYOND_FLOOR;
 use crate::groups::GroupScores;
 use crate::images::{ImageFigures, ImageLevel, ImageRule};
@@ -41,14 +42,14 @@ pub enum PresentationError {
 /// None in practice; the table checks its own rows.
 pub fn scope_table(scope: &ScopeReport) -> Result<Table, PresentationError> {
     let caption = format!(
-        "{} (scope {}), prevalence {:.4}. Raw scores, then after post-processing (pp). The threshold of ceil_dice is \
+        "{} (scope {}), prevalence {}. Raw scores, then after post-processing (pp). The threshold of ceil_dice is \
          selected with the test truth.",
         match scope.scope {
             Scope::LesionSlices => "Images, or slices of volumes, with lesions",
             _ => "All images, or slices of volumes",
         },
         scope.scope.name(),
-        scope.prevalence.unwrap_or(f64::NAN)
+        compact(scope.prevalence.unwrap_or(f64::NAN))
     );
     let figures = [
         "AP",
@@ -161,7 +162,8 @@ pub(crate) fn operating_table(figures: &[OperatingFigures]) -> Result<Table, Pre
         Column::new("Dice").decimals(3).best(Best::Highest),
         Column::new("lesions found").decimals(3).best(Best::Highest),
         Column::new("findings right").decimals(3).best(Best::Highest),
-        Column::new("false findings per case").decimals(2).best(Best::Lowest),
+        // The best would be a map that marks nothing.
+        Column::new("false findings per case").decimals(2),
         Column::new("HD95").decimals(1),
         Column::new("cases missed").decimals(0),
         Column::new("marked of normal images or slices").decimals(4),
@@ -252,6 +254,10 @@ pub struct Shown {
     pub maps: Vec<Array2<f32>>,
     /// The truth.
     pub truth: Option<Array2<bool>>,
+    /// The sides of a pixel, down and across, in millimeters; equal for pictures.
+    pub pixel: [f64; 2],
+    /// Whether columns run from the subject's left to the right, as far as is known.
+    pub left_to_right: bool,
 }
 
 impl Shown {
@@ -263,10 +269,14 @@ impl Shown {
     }
 }
 
+/// Rows of slices are enlarged at most this often.
+const MOST_ENLARGED: usize = 4;
+
 /// Slices in rows: the image with the outline of the truth, its reconstruction, and each predictor's map over it.
 ///
 /// `scales` has one fixed scale per predictor, from normal scores, so that rows are comparable and a normal image is
-/// dark. Small slices are enlarged.
+/// dark. Small slices are enlarged, and pixels have the proportions of [`Shown::pixel`]. Letters mark the sides of the subject
+/// where they are known.
 ///
 /// # Errors
 /// For maps of another size than their image.
@@ -274,18 +284,23 @@ pub fn montage(predictors: &[&str], scales: &[Scale], rows: &[Shown]) -> Result<
     let columns = ["image and truth", "reconstruction"].into_iter().chain(predictors.iter().copied());
     let mut montage = Montage::new(columns);
     for row in rows {
-        let window = window_of(row.image.view())?;
-        let factor = 192usize.div_ceil(row.image.nrows().max(1)).clamp(1, 4);
+        let window = window(row.image.iter().copied())?;
+        let (rows, columns) = row.image.dim();
+        let factors = magnification(enlargement(rows).min(MOST_ENLARGED), [rows, columns], row.pixel);
+        let sided = |picture: Picture| match row.left_to_right {
+            true => picture.with_sides("L", "R"),
+            false => picture,
+        };
         let outlined = |picture: Picture| -> Result<Picture, PictureError> {
-            let picture = picture.enlarged(factor)?;
+            let picture = picture.stretched(factors)?;
             match &row.truth {
                 Some(truth) => picture.outlined(truth.view(), Rgb::TRUTH),
                 None => Ok(picture),
             }
         };
         let mut pictures = vec![
-            outlined(Picture::gray(row.image.view(), window)?)?,
-            Picture::gray(row.reconstruction.view(), window)?.enlarged(factor)?,
+            sided(outlined(Picture::gray(row.image.view(), window)?)?),
+            Picture::gray(row.reconstruction.view(), window)?.stretched(factors)?,
         ];
         for (map, &scale) in row.maps.iter().zip(scales) {
             let heat = HeatMap::new(scale);
@@ -294,13 +309,6 @@ pub fn montage(predictors: &[&str], scales: &[Scale], rows: &[Shown]) -> Result<
         montage = montage.row(row.label.as_str(), pictures)?;
     }
     Ok(montage)
-}
-
-/// The gray window of an image: from 0, or its lowest value if that is negative, to its highest.
-fn window_of(image: ArrayView2<'_, f32>) -> Result<Scale, ScaleError> {
-    let finite = image.iter().filter(|value| value.is_finite()).map(|&value| f64::from(value));
-    let (low, high) = finite.fold((0.0f64, 0.0f64), |(low, high), value| (low.min(value), high.max(value)));
-    Scale::new(low, if high > low { high } else { low + 1.0 })
 }
 
 /// The slice of a subject with most lesion pixels, with its maps after post-processing; `None` without a lesion.
@@ -333,7 +341,16 @@ pub(crate) fn shown_slice(subject: &Subject, scene: &Scene, truth: &Array3<bool>
     };
     let inside = truth.mapv(|inside| f32::from(u8::from(inside)));
     let nothing = Array2::zeros((0, 0));
-    let row = Shown { label, image: nothing.clone(), reconstruction: nothing, maps: Vec::new(), truth: None };
+    let is_picture = scan.is_picture();
+    let row = Shown {
+        label,
+        image: nothing.clone(),
+        reconstruction: nothing,
+        maps: Vec::new(),
+        truth: None,
+        pixel: if is_picture { [1.0; 2] } else { pixel_of(scan.geometry(), plane) },
+        left_to_right: !is_picture && left_to_right(plane, None),
+    };
     let mut shown = ShownSlice { row, geometry: *scan.geometry(), plane, index };
     shown.row.image = shown.cut(&scan.channel(0)?);
     shown.row.truth = Some(shown.cut(&inside).mapv(|value| value > 0.5));

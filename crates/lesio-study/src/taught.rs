@@ -6,8 +6,9 @@ use lesio_report::{Montage, Picture, Rgb};
 use lesio_vae::{Examples, SyntheticExample, synthetic_examples};
 use ndarray::{Array2, Array3};
 
+use crate::display::enlargement;
 use crate::error::StudyError;
-use crate::overlay::{drawn_image, enlargement, image_window};
+use crate::overlay::{drawn_image, image_window};
 use crate::presentation::PresentationError;
 use crate::training::{ModelTraining, TrainOptions};
 

@@ -169,6 +169,16 @@ fn photographs_are_graded() {
     expected.extend(["difference", "reconstruction"].into_iter().flat_map(maps));
     expected.sort();
     assert_eq!(written, expected);
+    // A model without an error map shows no column of errors, which would look like none.
+    let mut without = grade(file("m0.png".to_owned())).unwrap();
+    without.assessment.error = None;
+    let other = file("without".to_owned());
+    fs::create_dir(&other).unwrap();
+    fs::write(other.join("report.json"), "of an earlier run").unwrap();
+    without.write(&other, Existing::Replace).unwrap();
+    assert!(!other.join("report.json").exists());
+    let width = |folder: &Path| read_image(folder.join("assessment.png")).unwrap().width();
+    assert!(4 * width(&other) < 3 * width(&out) + width(&out) / 5, "{} {}", width(&other), width(&out));
     // Rows of maps run down, as those of the picture.
     let picture = read_image(file("i0.png".to_owned())).unwrap();
     for channel in 0..3 {

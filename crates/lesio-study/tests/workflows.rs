@@ -117,7 +117,7 @@ fn from_normal_heads_to_lesions_found() {
     assert_eq!(images.predictors[0].predictor, SLICE_POSITION);
     let page = found.page("lead").unwrap().to_html();
     assert!(page.contains("Slices") && page.contains("best, AP") && page.contains("worst, AP"));
-    assert!(page.contains("the left of a picture is the left of the subject"));
+    assert!(page.contains("L and R are the left and the right of the subject"));
     // Training cases have no lesion to choose by.
     let none = evaluate(models(), &split("test"), &split("train")[..1], &config, &mut ());
     assert!(matches!(

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lesio_anomaly::{Localizer, PredictError};
-use lesio_image::PreprocessError;
+use lesio_image::{Plane, PreprocessError};
 use lesio_io::dataset::Case;
 use lesio_metrics::{MetricError, PixelCurve, ValidationThreshold};
 use ndarray::Array3;
 
 use super::config::EvaluateConfig;
+use crate::display::left_to_right;
 use crate::error::StudyError;
 use crate::evaluation::EvaluationBuilder;
 use crate::groups::GroupedEvaluation;
@@ -101,7 +102,14 @@ impl Measuring<'_> {
                 found.evaluation.unscored(&subject.patient, &subject.id, &error);
                 Ok((found, Some(error)))
             }
-            added => Ok(added.map(|()| (found, None))?),
+            added => {
+                added?;
+                // A header without a form does not say which side is left.
+                if let Some(shown) = &mut found.shown {
+                    shown.left_to_right &= left_to_right(Plane::Axial, case.header()?.as_ref());
+                }
+                Ok((found, None))
+            }
         }
     }
 

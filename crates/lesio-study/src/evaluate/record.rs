@@ -50,12 +50,14 @@ struct Kept<E, G, I, O> {
 }
 
 /// The layout of the pixels of a slice.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 struct ShownParts {
     label: String,
     size: [usize; 2],
     has_reconstruction: bool,
     maps: usize,
+    pixel: [f64; 2],
+    left_to_right: bool,
 }
 
 impl Record {
@@ -172,7 +174,8 @@ fn taken_apart(shown: &Shown) -> (ShownParts, Vec<u8>) {
     let mut pixels: Vec<u8> = values.flat_map(|value| value.to_le_bytes()).collect();
     pixels.extend(shown.truth.iter().flatten().map(|&inside| u8::from(inside)));
     let (label, maps) = (shown.label.clone(), shown.maps.len());
-    (ShownParts { label, size: [rows, columns], has_reconstruction, maps }, pixels)
+    let (pixel, left_to_right) = (shown.pixel, shown.left_to_right);
+    (ShownParts { label, size: [rows, columns], has_reconstruction, maps, pixel, left_to_right }, pixels)
 }
 
 /// The inverse of [`taken_apart`]; `None` if the pixels do not fit the layout.
@@ -190,6 +193,6 @@ fn put_together(parts: &ShownParts, mut pixels: &[u8]) -> Option<Shown> {
     let maps = (0..parts.maps).map(|_| image()).collect::<Option<Vec<_>>>()?;
     let truth =
         Array2::from_shape_vec((rows, columns), pixels.iter().map(|&byte| byte != 0).collect()).ok()?;
-    let label = parts.label.clone();
-    Some(Shown { label, image: first, reconstruction, maps, truth: Some(truth) })
+    let ShownParts { label, pixel, left_to_right, .. } = parts.clone();
+    Some(Shown { label, image: first, reconstruction, maps, truth: Some(truth), pixel, left_to_right })
 }

@@ -6,7 +6,7 @@ use std::fmt::{self, Write as _};
 use lesio_anomaly::{ChosenPredictor, PostProcessing};
 use lesio_io::spreadsheet::CommaTable;
 use lesio_metrics::BootstrapConfig;
-use lesio_report::{CohortContent, EvaluationReport, HtmlReport, Scale, Scope, ScopeReport, Table};
+use lesio_report::{CohortContent, EvaluationReport, HtmlReport, Scale, Scope, ScopeReport, Table, compact};
 use serde::Serialize;
 use serde_json::json;
 
@@ -195,7 +195,7 @@ impl EvaluationResults {
         for scope in &self.evaluated.scopes {
             let mut title = self.heading(scope.scope);
             if let Some(prevalence) = scope.prevalence {
-                title.push_str(&format!(" (prevalence {prevalence:.3})"));
+                title.push_str(&format!(" (prevalence {})", compact(prevalence)));
             }
             tables.push((title, scope_table(scope)?));
         }
@@ -254,20 +254,21 @@ impl EvaluationResults {
         let rows: Vec<Shown> = self.slices.iter().map(|row| row.picked(&places)).collect();
         let scales: Vec<Scale> = places.iter().map(|&place| self.maps[place].1).collect();
         let figure = montage(&shown, &scales, &rows)?;
-        let (heading, shown, sides) = match self.content {
-            CohortContent::Pictures => ("Images", "The images", ""),
-            _ => (
-                "Slices",
-                "The slice with most lesion pixels of the cases",
-                " In axial and coronal slices, the left of a picture is the left of the subject.",
-            ),
+        let (heading, shown) = match self.content {
+            CohortContent::Pictures => ("Images", "The images"),
+            _ => ("Slices", "The slice with most lesion pixels of the cases"),
+        };
+        let sides = match rows.iter().any(|row| row.left_to_right) {
+            true => " L and R are the left and the right of the subject.",
+            false => "",
         };
         Ok(page.section(heading).montage(
             &figure,
             format!(
                 "{shown} that the chosen or the leading map finds best, in the middle and worst, of each kind of defect \
-                 if the data set states kinds. Each predictor has one scale for all: from the median of held-out normal \
-                 pixels (dark) to the score that one in ten thousand of them exceeds, if the model was calibrated.{sides}"
+                 if the data set states kinds. Of several channels, the first is shown. Each predictor has one scale for \
+                 all: from the median of held-out normal pixels (dark) to the score that one in ten thousand of them \
+                 exceeds, if the model was calibrated.{sides}"
             ),
         )?)
     }

@@ -7,7 +7,7 @@ use lesio_image::{Plane, Volume};
 use lesio_io::atomic::WriteError;
 use lesio_report::{
     CaseFinding, CaseMap, CasePage, CaseStatus, CohortContent, HeatMap, LevelSheet, Levels, Link, Picture,
-    Scale, Sheet, sheet_reduction,
+    Scale, Sheet, compact, sheet_reduction,
 };
 use ndarray::{Array2, ArrayView2, Axis};
 
@@ -15,6 +15,7 @@ use super::case::{LocalizedCase, MappedPredictor};
 use super::config::ReportPages;
 use super::files::CaseFiles;
 use super::work::Work;
+use crate::display::magnification;
 use crate::findings::DetectionRule;
 use crate::folder::PAGE;
 use crate::verdict::Verdict;
@@ -128,7 +129,10 @@ impl Work<'_> {
             fact("marked", rule_in_words(self.config.rule, unit));
             fact("verdict", format!("at a level of {}", first.verdict.level));
             if let (Some(subjects), Some(smallest)) = (first.normal_subjects, first.smallest_p_value) {
-                fact("calibration", format!("{subjects} normal subjects, smallest p-value {smallest:.3}"));
+                fact(
+                    "calibration",
+                    format!("{subjects} normal subjects, smallest p-value {}", compact(smallest)),
+                );
             }
         }
         page.doubts.extend(case.resolution_doubt.clone());
@@ -214,13 +218,14 @@ impl PageDraft {
         Ok(())
     }
 
-    /// Writes the thumbnails, and returns the page of the case if it is to be written. `picture` draws a slice of the
-    /// image, and `images` returns the sheets of its channels.
+    /// Writes the thumbnails, and returns the page of the case if it is to be written. `pixel` has the sides of a pixel, down
+    /// and across, `picture` draws a slice of the image, and `images` returns the sheets of its channels.
     pub(super) fn finish(
         self,
         work: &Work<'_>,
         results: &mut [MappedPredictor],
         files: &CaseFiles,
+        pixel: [f64; 2],
         picture: impl Fn(usize) -> Result<Picture, WorkflowError>,
         images: impl FnOnce() -> Result<Vec<(String, Sheet)>, WorkflowError>,
     ) -> Result<Option<CasePage>, WorkflowError> {
@@ -232,7 +237,9 @@ impl PageDraft {
         let mut page = CasePage::new("", content);
         page.reduction = self.reduction;
         for (kept, result) in self.maps.into_iter().zip(results) {
-            let small = picture(kept.slice)?.overlaid(kept.scores.view(), &kept.heat_map)?.shrunk(THUMBNAIL);
+            let small = picture(kept.slice)?.overlaid(kept.scores.view(), &kept.heat_map)?;
+            let factors = magnification(1, [small.height(), small.width()], pixel);
+            let small = small.stretched(factors)?.shrunk(THUMBNAIL);
             let path = files.thumbnail(result.name);
             small.write_png(&path, work.config.existing)?;
             result.thumbnail = Some(path);

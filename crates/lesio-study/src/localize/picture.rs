@@ -74,7 +74,7 @@ impl Work<'_> {
                 let picture =
                     |_: usize| -> Result<Picture, WorkflowError> { Ok(drawn_image(&image, window)?) };
                 let sheets = || image_sheets(&image, window, &names, reduction);
-                draft.finish(self, &mut mapped, files, picture, sheets)?
+                draft.finish(self, &mut mapped, files, [1.0; 2], picture, sheets)?
             }
         };
         Ok((mapped, *scored.resolution(), scored.doubt().cloned(), page))

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use lesio_anomaly::PredictorName;
 use lesio_io::atomic::{self, Existing, WriteError};
 use lesio_io::spreadsheet::CommaWriter;
-use lesio_report::{Column, Table, TableCell, TableError};
+use lesio_report::{Column, Table, TableCell, TableError, compact};
 
 use super::case::{LocalizedCase, MappedPredictor};
 use super::config::OutputLayout;
@@ -265,15 +265,22 @@ impl MappedPredictor {
         let CaseVerdict { verdict, reason, p_value, level, .. } = &self.verdict;
         let why = match (reason, p_value) {
             (Some(reason), _) => format!(": {reason}"),
-            (None, Some(p_value)) => format!(", p = {p_value:.3}"),
+            (None, Some(p_value)) => format!(", p = {}", compact(*p_value)),
             (None, None) => String::new(),
         };
         texts.push(format!("{heading}: {verdict} at a level of {level}{why}"));
-        texts.push(format!("{heading}: {} found where the score is at least {threshold:.4}", lesions.len()));
+        // Four decimals say nothing of a small one.
+        let from = match threshold.abs() {
+            small if small < 1e-3 => compact(threshold.into()),
+            _ => format!("{threshold:.4}").replace('-', "\u{2212}"),
+        };
+        texts.push(format!("{heading}: {} found where the score is at least {from}", lesions.len()));
         let (subjects, smallest) =
             (self.normal_subjects.unwrap_or_default(), self.smallest_p_value.unwrap_or(1.0));
-        let of_subjects =
-            format!("number of normal subjects: {subjects}; smallest p-value that they allow: {smallest:.3}");
+        let of_subjects = format!(
+            "number of normal subjects: {subjects}; smallest p-value that they allow: {}",
+            compact(smallest)
+        );
         texts.push(match is_supported(smallest, self.p_value_level) {
             true => of_subjects,
             false => format!("{of_subjects}, above {}: no p-value can support a finding", self.p_value_level),

@@ -12,9 +12,10 @@ use super::config::WrittenMaps;
 use super::files::CaseFiles;
 use super::pages::Slices;
 use super::work::{Mapped, Work, channel_names};
+use crate::display::{left_to_right, pixel_of};
 use crate::findings::Findings;
 use crate::folder::prepare_folder;
-use crate::overlay::{OverlaySlice, chosen_slices, heat_map, left_to_right, scan_window, slice_montage};
+use crate::overlay::{OverlaySlice, chosen_slices, heat_map, scan_window, slice_montage};
 use crate::workflow_error::WorkflowError;
 
 /// The size of a volume, in bytes, from which on it is not kept in memory beside its maps.
@@ -131,7 +132,8 @@ impl Work<'_> {
                 }
             };
             let sheets = || volume_sheets(&scan, plane, &view.windows, reduction);
-            page = draft.finish(self, &mut mapped, files, picture, sheets)?;
+            let pixel = pixel_of(scan.geometry(), plane);
+            page = draft.finish(self, &mut mapped, files, pixel, picture, sheets)?;
         }
         if let (Some(page), Resolution::Volume([_, row, column])) = (&mut page, scored.resolution()) {
             (page.aspect, page.voxel_ml) = (row / column, Some(voxel_ml));
@@ -187,8 +189,9 @@ impl Work<'_> {
             overlay.push(OverlaySlice { slice, images, reconstructions, map, marked });
         }
         let name = result.name.as_str();
-        let picture =
-            slice_montage(name, heat_map, &view.windows, &overlay, view.left_to_right)?.to_picture()?;
+        let pixel = pixel_of(scan.geometry(), plane);
+        let picture = slice_montage(name, heat_map, &view.windows, &overlay, pixel, view.left_to_right)?
+            .to_picture()?;
         Ok(picture.write_png(&result.overlay, self.config.existing)?)
     }
 }

@@ -10,8 +10,9 @@ use lesio_quality::{Assessment, Grade, InputError, QualityModel, SliceAssessment
 use lesio_report::{Existing, HeatMap, Montage, Picture, Scale};
 use ndarray::{Array2, ArrayView1, ArrayView3, Axis};
 
-use crate::folder::remove_earlier;
-use crate::overlay::{drawn_image, left_to_right};
+use crate::display::{left_to_right, magnification, pixel_of, window};
+use crate::folder::{REPORT, remove_earlier};
+use crate::overlay::drawn_image;
 use crate::presentation::PresentationError;
 use crate::quality::error::QualityStudyError;
 use crate::quality::given::image_path;
@@ -79,11 +80,15 @@ impl GradedFile {
 
     /// Writes maps on the image's grid and a picture into a folder, with the names of [`GradedFile::file_names`]; no error map
     /// for a method that has none, and no picture where nothing is segmented. Returns the names of the files. With
-    /// [`Existing::Replace`], removes those that only an earlier segmentation or model had.
+    /// [`Existing::Replace`], removes those that only an earlier segmentation or model had, and before all a `report.json`.
     ///
     /// # Errors
     /// A failure of the file system, and with [`Existing::Refuse`] a file that is there.
     pub fn write(&self, folder: &Path, existing: Existing) -> Result<Vec<String>, QualityStudyError> {
+        if existing == Existing::Replace {
+            // Beside the maps of a run that is killed, the report of an earlier one would be that of others.
+            remove_earlier(folder, [REPORT])?;
+        }
         let assessment = &self.assessment;
         let mut names = Vec::new();
         for (map, scan) in
@@ -192,7 +197,8 @@ impl GradedFile {
     }
 
     /// Up to 12 of the slices with a segmentation, upright: the image with the outline of the graded labels, the
-    /// reconstruction, the difference, the error map; of several channels the first, and of pictures all three colors.
+    /// reconstruction, the difference, and the error map if the model has one; of several channels the first, and of pictures
+    /// all three colors.
     /// `None` where nothing is segmented.
     fn montage(&self) -> Result<Option<Montage>, PresentationError> {
         let assessment = &self.assessment;
@@ -207,23 +213,33 @@ impl GradedFile {
         let greatest =
             |own: ArrayView1<'_, f32>| own.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
         let difference = difference.map_axis(Axis(0), greatest);
-        let (low, high) = image.iter().fold((f32::MAX, f32::MIN), |(a, b), &v| (a.min(v), b.max(v)));
-        let window = Scale::new(f64::from(low), f64::from(high))?;
-        let half = f64::from(high - low) / 2.0;
+        let window = window(image.iter().copied())?;
+        let half = (window.high() - window.low()) / 2.0;
         let differences = HeatMap::new(Scale::new(0.0, half)?);
         let errors = HeatMap::new(Scale::new(0.0, 1.0)?).label("probability that the label is wrong");
         let channel = match self.image.names().first() {
             Some(name) if self.channels.len() > 1 => format!(" ({name})"),
             _ => String::new(),
         };
-        let columns = [
+        // Without an error map, nothing is shown in its place, which would say that nothing is wrong.
+        let error_column = assessment.error.is_some().then(|| "probability that it is wrong".to_owned());
+        let columns: Vec<String> = [
             format!("image{channel}, segmentation"),
             "if it were right".to_owned(),
             format!("difference, up to {half:.3}"),
-            "probability that it is wrong".to_owned(),
-        ];
+        ]
+        .into_iter()
+        .chain(error_column)
+        .collect();
         let has_sides = !self.image.is_picture() && left_to_right(self.plane().0, self.header.as_ref());
-        let mut montage = Montage::new(columns.each_ref().map(String::as_str)).color_bar(errors.clone());
+        let mut montage = Montage::new(columns.iter().map(String::as_str));
+        if assessment.error.is_some() {
+            montage = montage.color_bar(errors.clone());
+        }
+        let pixel = match self.image.is_picture() {
+            true => [1.0; 2],
+            false => pixel_of(self.image.geometry(), self.plane().0),
+        };
         for slice in graded.iter().step_by(graded.len().div_ceil(SHOWN)) {
             let drawn = |scan: &Scan| -> Result<Picture, PresentationError> {
                 match scan.channel(0) {
@@ -244,19 +260,17 @@ impl GradedFile {
                 SliceVerdict::Graded { mean_dice, .. } => format!("slice {}: {mean_dice:.2}", slice.index),
                 _ => String::new(),
             };
-            let error = match &assessment.error {
-                Some(error) => {
-                    own.clone().overlaid(self.upright(error.data().view(), slice.index).view(), &errors)?
-                }
-                None => own.clone(),
-            };
+            let factors = magnification(ENLARGED, [own.height(), own.width()], pixel);
             let off = self.upright(difference.view(), slice.index);
-            let row = [
-                sided(own.clone().enlarged(ENLARGED)?.outlined(mask.view(), TESTED)?),
-                drawn(&assessment.reconstruction)?.enlarged(ENLARGED)?,
-                own.overlaid(off.view(), &differences)?.enlarged(ENLARGED)?,
-                error.enlarged(ENLARGED)?,
+            let mut row = vec![
+                sided(own.clone().stretched(factors)?.outlined(mask.view(), TESTED)?),
+                drawn(&assessment.reconstruction)?.stretched(factors)?,
+                own.clone().overlaid(off.view(), &differences)?.stretched(factors)?,
             ];
+            if let Some(error) = &assessment.error {
+                let error = self.upright(error.data().view(), slice.index);
+                row.push(own.overlaid(error.view(), &errors)?.stretched(factors)?);
+            }
             montage = montage.row(name, row)?;
         }
         Ok(Some(montage))
