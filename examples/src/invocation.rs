@@ -21,6 +21,11 @@ const ABOUT_FILES: [&str; 3] = ["overwrite", "resume", "resume_or_fresh"];
 /// The name of the file of arguments.
 const FILE: &str = "run.toml";
 
+/// The checksum of a large folder.
+const NAMES: &str = "names and sizes";
+/// The most bytes of a folder whose files are read for its checksum: it is computed before the work begins.
+const MOST_READ: u64 = 256 << 20;
+
 /// A file of arguments, `run.toml`.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -123,14 +128,34 @@ fn program_name() -> String {
     path.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
+/// The path of the file of arguments beside the results, if the program has a folder for them.
+fn file_of_results() -> Option<PathBuf> {
+    let own = INVOCATION.get().and_then(|invocation| invocation.path.clone());
+    own.or_else(|| RESULTS.get().map(|folder| folder.join(FILE)))
+}
+
+/// Removes the arguments of an earlier run, whose results are replaced from now on, unless they are those of this run: beside
+/// results of a run that is killed, they would be the wrong ones. A file that cannot be removed is an error when it is
+/// replaced at the end.
+pub(crate) fn forget() {
+    let (Some(path), Some(own)) = (file_of_results(), INVOCATION.get()) else { return };
+    let earlier = std::fs::read_to_string(&path).ok().and_then(|text| toml::from_str::<RunFile>(&text).ok());
+    let is_same = earlier.is_some_and(|earlier| {
+        (&earlier.arguments, &earlier.defaults) == (&own.file.arguments, &own.file.defaults)
+    });
+    if !is_same {
+        let _ = std::fs::remove_file(path);
+    }
+}
+
 /// Writes the arguments beside the results, if the program has a folder for them.
 ///
 /// # Errors
 /// If the file cannot be written.
 pub(crate) fn save() -> Result<(), Box<dyn std::error::Error>> {
-    let Some(Invocation { file, path }) = INVOCATION.get() else { return Ok(()) };
-    let in_results = RESULTS.get().map(|folder| folder.join(FILE));
-    let Some(path) = path.as_ref().or(in_results.as_ref()) else { return Ok(()) };
+    let (Some(Invocation { file, .. }), Some(path)) = (INVOCATION.get(), file_of_results()) else {
+        return Ok(());
+    };
     if path.parent().is_some_and(Path::is_dir) {
         let text = format!(
             "# The arguments of a run of lesio. `{} --config FILE --out OTHER` repeats it.\n{}",
@@ -158,7 +183,9 @@ fn expand(command: &Command, given: &[OsString]) -> Result<Vec<OsString>, String
         return Err(format!("{shown} has the arguments of {other}, not of {own}"));
     }
     for (input, checksum) in &file.inputs {
-        let now = checksum_of(Path::new(input));
+        // The kind of checksum that the file has.
+        let most = if checksum.starts_with(NAMES) { 0 } else { MOST_READ };
+        let now = checksum_of(Path::new(input), most);
         if now.as_deref() != Some(checksum.as_str()) {
             let now = now.unwrap_or_else(|| "nothing there".to_owned());
             warn(&format!("{input} is not what it was for {shown}: {now}, not {checksum}"));
@@ -268,7 +295,9 @@ fn run_file(command: &Command, matches: &ArgMatches) -> RunFile {
             .collect();
         if has_results && id != "out" {
             for path in values.iter().flat_map(|value| value.split(',')) {
-                file.inputs.extend(checksum_of(Path::new(path)).map(|checksum| (path.to_owned(), checksum)));
+                file.inputs.extend(
+                    checksum_of(Path::new(path), MOST_READ).map(|checksum| (path.to_owned(), checksum)),
+                );
             }
         }
         let is_flag = matches!(argument.get_action(), ArgAction::SetTrue);
@@ -288,9 +317,9 @@ fn place(matches: &ArgMatches) -> Option<PathBuf> {
     }))
 }
 
-/// The checksum of a file's content, or of the names and sizes of the files in a folder, and of the model in it; `None`
-/// if there is neither.
-fn checksum_of(path: &Path) -> Option<String> {
+/// The checksum of a file's content, of the model in a folder, or of the names and contents of the files in a folder: of more
+/// than `most` bytes in all, the names and sizes. `None` if there is neither.
+fn checksum_of(path: &Path, most: u64) -> Option<String> {
     if path.is_file() {
         let (sum, bytes) = file_checksum(path)?;
         return Some(format!("crc32 {sum:08x}, {bytes} bytes"));
@@ -298,27 +327,35 @@ fn checksum_of(path: &Path) -> Option<String> {
     if path.as_os_str().is_empty() || !path.is_dir() {
         return None;
     }
-    let (mut listing, mut count) = (String::new(), 0);
-    list(path, path, &mut listing, &mut count);
-    let names = crc32fast::hash(listing.as_bytes());
-    let model = path.join("model.safetensors");
-    Some(match file_checksum(&model) {
-        Some((sum, bytes)) => format!("model crc32 {sum:08x}, {bytes} bytes"),
-        None => format!("names and sizes crc32 {names:08x}, {count} files"),
-    })
+    if let Some((sum, bytes)) = file_checksum(&path.join("model.safetensors")) {
+        return Some(format!("model crc32 {sum:08x}, {bytes} bytes"));
+    }
+    let mut files = Vec::new();
+    list(path, &mut files);
+    let is_read = most > 0 && files.iter().map(|(_, bytes)| bytes).sum::<u64>() <= most;
+    let mut listing = String::new();
+    for (file, bytes) in &files {
+        let name = file.strip_prefix(path).unwrap_or(file).display();
+        // Opening a pipe would wait for a writer.
+        let content = (is_read && file.is_file()).then(|| file_checksum(file)).flatten();
+        let content = content.map(|(sum, _)| format!(" {sum:08x}"));
+        listing += &format!("{name} {bytes}{}\n", content.unwrap_or_default());
+    }
+    let (sum, count) = (crc32fast::hash(listing.as_bytes()), files.len());
+    let what = if is_read { "contents" } else { NAMES };
+    Some(format!("{what} crc32 {sum:08x}, {count} files"))
 }
 
-fn list(root: &Path, folder: &Path, listing: &mut String, count: &mut usize) {
+/// The files in a folder and in those below, with their sizes, in the order of their names.
+fn list(folder: &Path, files: &mut Vec<(PathBuf, u64)>) {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
     paths.sort();
     for path in paths {
         if path.is_dir() && !path.is_symlink() {
-            list(root, &path, listing, count);
+            list(&path, files);
         } else if let Ok(found) = path.metadata() {
-            let name = path.strip_prefix(root).unwrap_or(&path).display();
-            listing.push_str(&format!("{name} {}\n", found.len()));
-            *count += 1;
+            files.push((path, found.len()));
         }
     }
 }

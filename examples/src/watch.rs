@@ -9,6 +9,7 @@ use lesio::quality::{EstimateError, InputError};
 use lesio::study::quality::QualityStudyError;
 use lesio::study::{Notice, Observer, Step, StudyError, WorkflowError, explain};
 
+use crate::invocation;
 use crate::output::{note, one_line, warn};
 use crate::progress::{Progress, bar};
 use crate::say;
@@ -70,6 +71,7 @@ impl Observer for Watch {
 
     fn notice(&mut self, notice: &Notice<'_>) {
         match notice {
+            Notice::ReplacingResults { .. } => invocation::forget(),
             _ if self.is_silent => {}
             Notice::TrainingData(data) => {
                 say!(
@@ -126,6 +128,7 @@ pub fn by_option(error: &WorkflowError) -> Option<String> {
         WorkflowError::TooFewNormals { level, needed, subjects } => format!(
             "--family-wise {level} needs {needed} normal subjects, the model was calibrated on {subjects}"
         ),
+        WorkflowError::OtherFiles { .. } => format!("{error}, with --overwrite in place of --resume"),
         WorkflowError::ResultsInData { folder, data } => {
             let (folder, data) = (folder.display(), data.display());
             format!("--out {folder} lies in {data}: its results would be read as data")

@@ -41,7 +41,7 @@ fn a_result_is_made_again_from_its_own_folder() {
         "seed = \"3\"",
         "widths = [",
         "mirror = \"left-right\"",
-        "pictures = \"names and sizes",
+        "pictures = \"contents crc32 ",
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }
@@ -83,6 +83,15 @@ fn a_result_is_made_again_from_its_own_folder() {
     let said =
         succeed(changed.current_dir(within).args(["--config", "maps/run.toml", "--out", "changed"])).err;
     assert!(said.contains("model is not what it was for maps/run.toml"), "{said}");
+    // Also those of the same name and size.
+    let picture = fs::read_dir(within.join("pictures")).unwrap().next().unwrap().unwrap().path();
+    let mut damaged = fs::read(&picture).unwrap();
+    *damaged.last_mut().unwrap() ^= 1;
+    fs::write(&picture, damaged).unwrap();
+    let mut changed = program("localize");
+    let said =
+        ran(changed.current_dir(within).args(["--config", "maps/run.toml", "--out", "other-data"])).err;
+    assert!(said.contains("pictures is not what it was for maps/run.toml"), "{said}");
 }
 
 #[test]
@@ -104,6 +113,17 @@ fn a_file_by_hand_is_read_and_mistakes_are_named() {
     let before = bytes(within, "maps/run.toml");
     fail(&mut localize(own, &["--rate", "0.5"]), &["exist"]);
     assert_eq!(bytes(within, "maps/run.toml"), before);
+
+    // One that began to replace results leaves no file of the earlier run.
+    let picture = fs::read_dir(within.join("pictures")).unwrap().next().unwrap().unwrap().path();
+    let single = format!("[arguments]\nmodel = \"model\"\ninput = {picture:?}\nout = \"single\"\n");
+    succeed(&mut localize(&single, &[]));
+    assert!(within.join("single/run.toml").exists());
+    let whole = fs::read(&picture).unwrap();
+    fs::write(&picture, "no picture").unwrap();
+    fail(&mut localize(&single, &["--overwrite", "--rate", "0.5"]), &[]);
+    assert!(!within.join("single/run.toml").exists());
+    fs::write(&picture, whole).unwrap();
 
     fail(&mut localize("[arguments]\nmodle = \"model\"\n", &[]), &["own.toml", "modle"]);
     fail(&mut localize("[arguments]\nmodel = { a = 1 }\n", &[]), &["value of an argument"]);

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use lesio_io::atomic::{self, Existing};
 use serde::de::DeserializeOwned;
@@ -25,6 +25,9 @@ struct Record<T> {
 }
 
 const SCHEMA: u32 = 1;
+
+/// What stands between the size and the checksum of each file in a key.
+const BYTES: &str = " bytes ";
 
 /// The results of a case.
 pub(crate) enum CaseResult<T> {
@@ -55,24 +58,66 @@ pub(crate) fn notice_kept(kept: usize, cases: usize, observer: &mut dyn Observer
 /// A text that changes with all inputs of the results of a case: the version of this crate, `what` (models and options), and
 /// the bytes of the files.
 pub(crate) fn key_of<'p>(what: &str, files: impl IntoIterator<Item = &'p Path>) -> io::Result<String> {
-    let mut key = format!("{}; {what}", env!("CARGO_PKG_VERSION"));
+    Ok(format!("{}; {what}{}", env!("CARGO_PKG_VERSION"), checksums_of(files)?))
+}
+
+fn checksums_of<'p>(files: impl IntoIterator<Item = &'p Path>) -> io::Result<String> {
+    let mut text = String::new();
     for file in files {
         let (bytes, checksum) = file_checksum(file)?;
-        key += &format!("; {bytes} bytes {checksum:08x}");
+        text += &format!("; {bytes}{BYTES}{checksum:08x}");
     }
-    Ok(key)
+    Ok(text)
 }
 
 /// Reads the results of a case if an earlier run finished it with the same key.
 pub(crate) fn finished<T: DeserializeOwned>(path: &Path, key: &str) -> Option<T> {
-    let record: Record<T> = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
-    (record.schema == SCHEMA && record.key == key).then_some(record.case)
+    record_at(path).filter(|record| record.key == key).map(|record| record.case)
 }
 
 /// Reads the results of a case by any earlier run.
 pub(crate) fn earlier<T: DeserializeOwned>(path: &Path) -> Option<T> {
+    record_at(path).map(|record| record.case)
+}
+
+fn record_at<T: DeserializeOwned>(path: &Path) -> Option<Record<T>> {
     let record: Record<T> = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
-    (record.schema == SCHEMA).then_some(record.case)
+    (record.schema == SCHEMA).then_some(record)
+}
+
+/// Returns an error if the results of an earlier run are those of files of other names and other bytes, such as another
+/// contrast of the same subject: a run that continues would replace them. `paths` gives the paths of the files of the earlier
+/// run, as stored with its results. They may have moved to another folder, or been renamed.
+pub(crate) fn refuse_other_files<'p, T: DeserializeOwned>(
+    record: &Path,
+    paths: impl FnOnce(T) -> Vec<PathBuf>,
+    expected: &[PathBuf],
+    files: impl IntoIterator<Item = &'p Path>,
+) -> Result<(), WorkflowError> {
+    let Some(earlier) = record_at::<T>(record) else { return Ok(()) };
+    // The same channels may come in another order.
+    let names = |paths: &[PathBuf]| {
+        let names = paths.iter().map(|path| path.file_name().unwrap_or(path.as_os_str()).to_string_lossy());
+        let mut names: Vec<_> = names.map(|name| name.into_owned()).collect();
+        names.sort();
+        names
+    };
+    let (found, expected) = (names(&paths(earlier.case)), names(expected));
+    if found == expected {
+        return Ok(());
+    }
+    let is_same = |own: &str| {
+        let count = |text: &str| text.matches(BYTES).count();
+        earlier.key.ends_with(own) && count(&earlier.key) == count(own)
+    };
+    // What cannot be read fails later, with its reason.
+    match checksums_of(files) {
+        Ok(own) if !is_same(&own) => {
+            let [found, expected] = [found, expected].map(|names| names.join(", "));
+            Err(WorkflowError::OtherFiles { record: record.to_owned(), found, expected })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Writes the record of a case. Call it after all results of the case are written.

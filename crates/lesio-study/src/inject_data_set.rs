@@ -15,12 +15,16 @@ use crate::error::StudyError;
 use crate::folder::{check_folder, prepare_folder, remove_earlier};
 use crate::injection::{InjectedSubject, Injection, InjectionConfig, Split, SubjectRole};
 use crate::localize::FailedCase;
-use crate::observer::{Observer, Step};
+use crate::observer::{Notice, Observer, Step};
 use crate::reading::BadCases;
 use crate::workflow_error::WorkflowError;
 
 /// Name of the masks.
 const MASK: &str = "mask.nii.gz";
+
+/// The tables beside the cases: their splits, which are written last, and their lesions.
+const SPLITS: &str = "splits.csv";
+const LESIONS: &str = "lesions.csv";
 
 /// What stands for the name of a case's folder in the name of its image.
 const CASE: &str = "{case}";
@@ -180,6 +184,11 @@ pub fn inject_data_set(
     }
 
     prepare_folder(&config.folder)?;
+    if config.existing == Existing::Replace {
+        // A run that is killed leaves no tables that describe other lesions.
+        remove_earlier(&config.folder, [SPLITS, LESIONS])?;
+        observer.notice(&Notice::ReplacingResults { folder: &config.folder });
+    }
     let mut splits = CommaTable::new(["patient", "split"]);
     let mut table = CommaTable::new([
         "case",
@@ -234,9 +243,9 @@ pub fn inject_data_set(
             remove_earlier(&config.folder.join(case.id()), [image_name(config, case), MASK.to_owned()])?;
         }
     }
-    table.write(config.folder.join("lesions.csv"), config.existing)?;
+    table.write(config.folder.join(LESIONS), config.existing)?;
     // Last: a folder with splits.csv is complete.
-    splits.write(config.folder.join("splits.csv"), config.existing)?;
+    splits.write(config.folder.join(SPLITS), config.existing)?;
     let written: Vec<&SubjectRole> = roles
         .iter()
         .zip(&is_left_out)
@@ -418,6 +427,8 @@ mod tests {
         damage("a");
         let error = inject(&config.clone().bad_cases(BadCases::Stop)).unwrap_err().to_string();
         assert!(error.contains("image.nii.gz"), "{error}");
+        // What is half replaced has no tables, which would describe other lesions.
+        assert!(!out.join(SPLITS).exists() && !out.join(LESIONS).exists());
         damage("d");
         let made = inject(&config).unwrap();
         let left_out: Vec<&str> = made.failed.iter().map(|case| case.id.as_str()).collect();

@@ -141,6 +141,12 @@ pub enum Notice<'a> {
         /// The names of the model's channels.
         model: &'a [String],
     },
+    /// From here on, results of an earlier run in this folder are replaced, one case after the other. What describes that run
+    /// as a whole, such as its arguments, no longer holds.
+    ReplacingResults {
+        /// The folder.
+        folder: &'a Path,
+    },
     /// A localizer was not calibrated, since no normal slice was left for that: it has no thresholds and no p-values.
     NotCalibrated,
     /// All cases are scored; figures and intervals are computed now.

@@ -91,6 +91,25 @@ pub enum WorkflowError {
         /// The file.
         path: PathBuf,
     },
+    /// The folder for results in BIDS holds data of others.
+    #[error("{} exists, and lesio did not write it: choose another folder for results", .path.display())]
+    NotByLesio {
+        /// The first such file or folder.
+        path: PathBuf,
+    },
+    /// A run that continues an earlier one would replace its results of other files.
+    #[error(
+        "{}: holds results of {found}, expected those of {expected}: continuing would replace them; choose another \
+         folder for results, or replace them all", .record.display()
+    )]
+    OtherFiles {
+        /// The record of the case.
+        record: PathBuf,
+        /// The names of its files.
+        found: String,
+        /// The names of the files of this run.
+        expected: String,
+    },
     /// The record of an earlier run cannot be removed.
     #[error("{}: cannot be removed: {cause}", .path.display())]
     Forget {

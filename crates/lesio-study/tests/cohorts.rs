@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use lesio_anomaly::{Localizer, Model, PredictorName, Provenance};
-use lesio_image::{Image, Preprocessing, Scan};
+use lesio_image::{Geometry, Image, Preprocessing, Scan, Volume};
 use lesio_io::ReadOptions;
 use lesio_io::atomic::Existing;
 use lesio_io::dataset::{Dataset, Layout};
-use lesio_io::write_png;
+use lesio_io::{write_png, write_volume};
 use lesio_study::{
     CaseFolders, FinishedCases, LocalizationReport, LocalizeConfig, LocalizedCase, Notice, Observer,
     OutputLayout, ReportPages, Shard, Subject, Verdict, WorkflowError, WrittenMaps, calibrate,
@@ -249,6 +249,85 @@ fn a_page_shows_the_present_name_of_its_case() {
         assert_eq!((found.id.as_str(), found.patient.as_str(), &found.input[..]), (name, name, &[path][..]));
         assert!(fs::read_to_string(out.join("case.html")).unwrap().contains(name));
     }
+}
+
+/// Another contrast of the same subject, by mistake into the same folder, costs no finished results.
+#[test]
+fn a_run_that_goes_on_replaces_no_results_of_other_images() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("maps");
+    let localizer = localizer();
+    let data = |file: &str, seed: u32| {
+        let root = folder.path().join("data");
+        let path = root.join("a").join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        write_png(&path, &tile(seed, false), Existing::Refuse).unwrap();
+        Dataset::open(root, &Layout::cases(file, None)).unwrap()
+    };
+    let go_on = config(&out).existing(Existing::Replace).finished(FinishedCases::Keep);
+    let report = localize_folder(&localizer, &data("flair.png", 1), &go_on, &mut ()).unwrap();
+    fs::write(out.join("report.json"), "of the first run").unwrap();
+    let record = out.join("a/case.json");
+    let before = fs::read(&record).unwrap();
+    let other = data("t1.png", 2);
+    let error = localize_folder(&localizer, &other, &go_on, &mut ()).unwrap_err().to_string();
+    assert!(error.contains("case.json: holds results of flair.png, expected those of t1.png"), "{error}");
+    assert!(fs::read(&record).unwrap() == before && out.join("report.json").exists());
+    // A file that was renamed is the same image.
+    fs::rename(&case(&report, 0).input[0], folder.path().join("data/a/moved.png")).unwrap();
+    let renamed = Dataset::open(folder.path().join("data"), &Layout::cases("moved.png", None)).unwrap();
+    localize_folder(&localizer, &renamed, &go_on, &mut ()).unwrap();
+    // The user may replace what is there.
+    let all = config(&out).existing(Existing::Replace);
+    localize_folder(&localizer, &other, &all, &mut ()).unwrap();
+    assert!(fs::read(&record).unwrap() != before);
+}
+
+/// A folder with files that describe it, or with subjects, but not by lesio is somebody else's.
+#[test]
+fn results_in_bids_replace_nothing_of_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("study");
+    let image = root.join("sub-01/anat/sub-01_desc-preproc_T1w.nii.gz");
+    fs::create_dir_all(image.parent().unwrap()).unwrap();
+    let volume = Volume::new(
+        Array3::from_shape_fn((24, 24, 3), |(i, j, k)| ((i * j + k) % 9) as f32),
+        Geometry::default(),
+    );
+    write_volume(&image, &volume).unwrap();
+    fs::write(root.join("dataset_description.json"), r#"{"Name": "x", "BIDSVersion": "1.10.0"}"#).unwrap();
+    let data = Dataset::open(&root, &Layout::bids("desc-preproc_T1w", None)).unwrap();
+    let localizer = localizer();
+    for name in
+        [".bidsignore", "README.md", "descriptions.tsv", "participants.tsv", "participants.json", "sub-02"]
+    {
+        let out = folder.path().join("maps");
+        fs::create_dir(&out).unwrap();
+        fs::write(out.join(name), "mine").unwrap();
+        for existing in [Existing::Refuse, Existing::Replace] {
+            let bids = config(&out).layout(OutputLayout::Bids).existing(existing);
+            let refused = localize_folder(&localizer, &data, &bids, &mut ());
+            assert!(
+                matches!(&refused, Err(WorkflowError::NotByLesio { path }) if *path == out.join(name)),
+                "{refused:?}"
+            );
+        }
+        assert_eq!(fs::read_to_string(out.join(name)).unwrap(), "mine");
+        assert_eq!(fs::read_dir(&out).unwrap().count(), 1, "{name}");
+        fs::remove_dir_all(&out).unwrap();
+    }
+    // Its own folder it describes again.
+    let out = folder.path().join("maps");
+    let bids = config(&out).layout(OutputLayout::Bids);
+    for existing in [Existing::Refuse, Existing::Replace] {
+        let report = localize_folder(&localizer, &data, &bids.clone().existing(existing), &mut ()).unwrap();
+        assert_eq!((report.cases.len(), report.failed.len()), (1, 0));
+        // A BIDS name has one description.
+        let map = case(&report, 0).predictors[0].map.clone().unwrap();
+        assert!(map.ends_with("sub-01/anat/sub-01_desc-preproc+intensity_anomalymap.nii.gz"), "{map:?}");
+    }
+    let table = fs::read_to_string(out.join("descriptions.tsv")).unwrap();
+    assert!(table.contains("\ndesc-preproc+intensity\tScores by intensity"), "{table}");
 }
 
 #[test]

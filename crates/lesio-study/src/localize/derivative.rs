@@ -1,6 +1,6 @@
 //! Results as a BIDS derivative: the files that accompany the maps.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -10,10 +10,10 @@ use lesio_io::atomic::{self, Existing};
 use serde_json::{Value, json};
 
 use super::case::{LocalizedCase, MappedPredictor};
-use super::files::label;
+use super::files::{described, label, subject};
 use super::report::LocalizationReport;
 use crate::findings::Finding;
-use crate::folder::prepare_folder;
+use crate::folder::{FolderError, prepare_folder};
 use crate::verdict::Verdict;
 use crate::workflow_error::WorkflowError;
 
@@ -34,6 +34,15 @@ const IGNORED: &str = "# Written by lesio, of which BIDS knows no kind.
 /cases.csv
 /lesions.csv
 ";
+
+/// The file that makes a folder a derivative, and names the program that wrote it.
+const DESCRIPTION: &str = "dataset_description.json";
+
+const DESCRIPTIONS: &str = "descriptions.tsv";
+
+/// The other files that describe a folder.
+const WRITTEN: [&str; 5] =
+    [".bidsignore", "README.md", DESCRIPTIONS, "participants.tsv", "participants.json"];
 
 const README: &str = "Anomaly maps by lesio.
 
@@ -68,18 +77,26 @@ const PARTICIPANT_COLUMNS: [(&str, &str); 4] = [
 
 /// Writes the files that describe a folder as a BIDS derivative. Every shard writes the same files.
 ///
+/// `descriptions` are those of the images themselves, such as `preproc`, which precede those of the maps.
+///
 /// # Errors
-/// If the file system fails; [`WorkflowError::Exists`] if the folder has a description that lesio did not write.
+/// If the file system fails; [`WorkflowError::NotByLesio`] if the folder has a description that lesio did not write, or none and
+/// a file that would be replaced or a subject.
 pub(super) fn describe(
     folder: &Path,
     source: &Path,
     predictors: &[PredictorName],
+    descriptions: &BTreeSet<&str>,
 ) -> Result<(), WorkflowError> {
-    let path = folder.join("dataset_description.json");
-    match fs::read_to_string(&path) {
-        Ok(text) if text.contains("\"lesio\"") => {}
-        Err(error) if error.kind() == ErrorKind::NotFound => {}
-        _ => return Err(WorkflowError::Exists { path }),
+    let path = folder.join(DESCRIPTION);
+    if !is_by_lesio(&path)? {
+        // Another shard may have written its files between these looks.
+        match first_of_others(folder)? {
+            Some(path) if !is_by_lesio(&folder.join(DESCRIPTION))? => {
+                return Err(WorkflowError::NotByLesio { path });
+            }
+            _ => {}
+        }
     }
     prepare_folder(folder)?;
     let source = fs::canonicalize(source).unwrap_or_else(|_| source.to_owned());
@@ -97,11 +114,45 @@ pub(super) fn describe(
     write(&folder.join("README.md"), README)?;
     let mut table = String::from("desc_id\tdescription\n");
     for &name in predictors {
-        let label = label(name);
-        table += &format!("desc-{label}\tScores by {name}, post-processed, and what was found in them\n");
-        table += &format!("desc-{label}raw\tRaw scores by {name}\n");
+        for own in descriptions {
+            let label = described(Some(own), &label(name));
+            table += &format!("desc-{label}\tScores by {name}, post-processed, and what was found in them\n");
+            table += &format!("desc-{label}raw\tRaw scores by {name}\n");
+        }
     }
-    write(&folder.join("descriptions.tsv"), &table)
+    write(&folder.join(DESCRIPTIONS), &table)
+}
+
+/// Whether lesio wrote the description of a folder. There may be none.
+fn is_by_lesio(path: &Path) -> Result<bool, WorkflowError> {
+    match fs::read_to_string(path) {
+        Ok(text) if text.contains("\"lesio\"") => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        _ => Err(WorkflowError::NotByLesio { path: path.to_owned() }),
+    }
+}
+
+/// The first file of a folder that describing it would replace, or its first subject: the folder is somebody else's, and with
+/// a description by lesio its masks would be taken for results.
+fn first_of_others(folder: &Path) -> Result<Option<PathBuf>, WorkflowError> {
+    let failed = |cause| {
+        let operation = "cannot list the folder";
+        WorkflowError::Folder(FolderError::Io { folder: folder.to_owned(), operation, cause })
+    };
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        entries => entries.map_err(failed)?,
+    };
+    let mut others = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(failed)?;
+        let name = entry.file_name();
+        let is_subject = name.as_encoded_bytes().starts_with(b"sub-");
+        if is_subject || WRITTEN.iter().any(|&own| name == own) {
+            others.push(entry.path());
+        }
+    }
+    Ok(others.into_iter().min())
 }
 
 /// A path as a `file` URL.
@@ -200,7 +251,8 @@ fn participants(report: &LocalizationReport) -> io::Result<String> {
     let mut counts: BTreeMap<String, [usize; 4]> = BTreeMap::new();
     for case in &report.cases {
         let case = case?;
-        let count = counts.entry(case.patient).or_default();
+        // The subject of the folders, whatever a table of cases calls the patient.
+        let count = counts.entry(subject(&case.id).to_owned()).or_default();
         count[0] += 1;
         if let Some(mapped) = case.predictors.first() {
             count[match mapped.verdict.verdict {

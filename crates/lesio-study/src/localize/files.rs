@@ -16,8 +16,19 @@ const SEGMENTED: [&str; 3] = ["anat", "dwi", "func"];
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct CaseFiles {
     folder: PathBuf,
-    /// The entities with which BIDS file names start, such as `sub-01_run-1`.
-    entities: Option<String>,
+    /// The entities with which BIDS file names start.
+    entities: Option<Entities>,
+}
+
+/// The entities of an image in BIDS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Entities {
+    /// All of them, such as `sub-01_run-1_desc-preproc`.
+    all: String,
+    /// Those but the description, such as `sub-01_run-1`.
+    plain: String,
+    /// The description, such as `preproc`: a name has one, so that of a map contains it.
+    description: Option<String>,
 }
 
 impl CaseFiles {
@@ -42,6 +53,7 @@ impl CaseFiles {
             !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'+')
         };
         let mut folder = root.to_owned();
+        let (mut plain, mut description) = (Vec::new(), None);
         for (place, part) in case.id().split('_').enumerate() {
             let (key, label) = part.split_once('-').ok_or_else(refused)?;
             if !is_label(key) || !is_label(label) || (key == "sub") != (place == 0) {
@@ -50,10 +62,20 @@ impl CaseFiles {
             if key == "sub" || key == "ses" {
                 folder.push(part);
             }
+            match key {
+                "desc" => description = Some(label.to_owned()),
+                _ => plain.push(part),
+            }
         }
         let above = case.images().first().and_then(|image| image.parent()?.file_name()?.to_str());
         folder.push(above.filter(|name| SEGMENTED.contains(name)).unwrap_or("anat"));
-        Ok(Self { folder, entities: Some(case.id().to_owned()) })
+        let (all, plain) = (case.id().to_owned(), plain.join("_"));
+        Ok(Self { folder, entities: Some(Entities { all, plain, description }) })
+    }
+
+    /// The description of the image itself, empty if it has none; `None` outside of BIDS.
+    pub(super) fn description(&self) -> Option<&str> {
+        self.entities.as_ref().map(|own| own.description.as_deref().unwrap_or_default())
     }
 
     /// The folder.
@@ -65,7 +87,7 @@ impl CaseFiles {
     pub(super) fn record(&self) -> PathBuf {
         match &self.entities {
             None => self.folder.join("case.json"),
-            Some(entities) => self.folder.join(format!("{entities}_case.json")),
+            Some(entities) => self.folder.join(format!("{}_case.json", entities.all)),
         }
     }
 
@@ -121,7 +143,7 @@ impl CaseFiles {
     pub(super) fn page(&self) -> PathBuf {
         match &self.entities {
             None => self.folder.join("case.html"),
-            Some(entities) => self.folder.join(format!("{entities}_case.html")),
+            Some(entities) => self.folder.join(format!("{}_case.html", entities.all)),
         }
     }
 
@@ -130,9 +152,25 @@ impl CaseFiles {
     fn file(&self, predictor: PredictorName, plain: &str, more: &str, suffix: &str, ending: &str) -> PathBuf {
         self.folder.join(match &self.entities {
             None => format!("{predictor}{plain}.{ending}"),
-            Some(entities) => format!("{entities}_desc-{}{more}_{suffix}.{ending}", label(predictor)),
+            Some(Entities { plain, description, .. }) => {
+                let label = described(description.as_deref(), &label(predictor));
+                format!("{plain}_desc-{label}{more}_{suffix}.{ending}")
+            }
         })
     }
+}
+
+/// The description of a map of an image that may have one itself: `preproc+pixelL1`.
+pub(super) fn described(image: Option<&str>, map: &str) -> String {
+    match image.filter(|own| !own.is_empty()) {
+        Some(own) => format!("{own}+{map}"),
+        None => map.to_owned(),
+    }
+}
+
+/// The subject of a case with a BIDS name: `sub-01`.
+pub(super) fn subject(id: &str) -> &str {
+    id.split('_').next().unwrap_or(id)
 }
 
 /// Names with other characters than those replaced, and with the number of the channel, from 1, where two would be equal or
@@ -171,7 +209,16 @@ mod tests {
         let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
         let folder = PathBuf::from("out");
         let plain = CaseFiles { folder: folder.clone(), entities: None };
-        let bids = CaseFiles { folder, entities: Some("sub-1".to_owned()) };
+        let entities = |description: Option<&str>| Entities {
+            all: "sub-1".to_owned(),
+            plain: "sub-1".to_owned(),
+            description: description.map(str::to_owned),
+        };
+        let bids = CaseFiles { folder: folder.clone(), entities: Some(entities(None)) };
+        // A name has one description.
+        let preprocessed = CaseFiles { folder, entities: Some(entities(Some("preproc"))) };
+        let raw = preprocessed.raw(PredictorName::PixelL1, "nii.gz");
+        assert!(raw.ends_with("sub-1_desc-preproc+pixelL1raw_anomalymap.nii.gz"), "{raw:?}");
         let files = |files: &CaseFiles, all: &[&str]| {
             let found = files.channels(PredictorName::PixelL1, &names(all), "nii.gz");
             found

@@ -12,9 +12,10 @@ use super::cases::LocalizedCases;
 use super::config::{FinishedCases, LocalizeConfig, OutputLayout, ReportPages};
 use super::derivative;
 use super::files::CaseFiles;
+use super::record::images;
 use super::report::{FailedCase, LocalizationReport};
 use super::work::{Work, channel_names};
-use crate::case_record::{CaseResult, is_full, notice_kept};
+use crate::case_record::{CaseResult, is_full, notice_kept, refuse_other_files};
 use crate::channel_name::notice_other_channel;
 use crate::folder::{PAGE, check_folder, remove_earlier};
 use crate::observer::{Notice, Observer, Step};
@@ -99,13 +100,18 @@ pub fn localize_folder(
     let all = data.cases();
     notice_other_channel(localizer.channel_names(), all, &config.reading, observer);
     let files = CaseFiles::of(config, all)?;
-    if config.layout == OutputLayout::Bids {
-        derivative::describe(&config.folder, data.root(), &predictors)?;
-    }
     let places = config.shard.map_or_else(|| (0..all.len()).collect(), |shard| shard.places(all));
     let cases: Vec<(&Case, &CaseFiles)> = places.iter().map(|&place| (&all[place], &files[place])).collect();
+    if config.finished == FinishedCases::Keep {
+        cases.iter().try_for_each(|(case, files)| refuse_other_images(case, files))?;
+    }
+    if config.layout == OutputLayout::Bids {
+        let descriptions = files.iter().filter_map(CaseFiles::description).collect();
+        derivative::describe(&config.folder, data.root(), &predictors, &descriptions)?;
+    }
     if config.existing == Existing::Replace {
         remove_earlier(&config.folder, last)?;
+        observer.notice(&Notice::ReplacingResults { folder: &config.folder });
     }
     let (done, failed) = work.localize_all(&cases, all.len() == 1, observer)?;
     Ok(LocalizationReport {
@@ -121,6 +127,12 @@ pub fn localize_folder(
         cases: done,
         failed,
     })
+}
+
+/// Returns an error if the finished results of a case are those of images of other names, such as another contrast of the
+/// same subject: continuing that run would replace them.
+fn refuse_other_images(case: &Case, files: &CaseFiles) -> Result<(), WorkflowError> {
+    refuse_other_files(&files.record(), images, &case.inputs(), case.images().iter().map(PathBuf::as_path))
 }
 
 impl Work<'_> {
@@ -179,7 +191,11 @@ impl Work<'_> {
         {
             // Where the images lie, and what is said of a case, may have changed since.
             let (input, patient) = (case.inputs(), case.patient().to_owned());
-            let kept = LocalizedCase { input, patient, further: case.further().to_vec(), ..finished };
+            let has_moved = input != finished.input;
+            let mut kept = LocalizedCase { input, patient, further: case.further().to_vec(), ..finished };
+            if has_moved {
+                kept = self.record(files, key, kept)?;
+            }
             // They state where the images lie, and the record does not list them.
             self.describe_in_bids(&kept)?;
             return Ok(CaseResult::Kept(kept));

@@ -20,10 +20,15 @@ use crate::workflow_error::WorkflowError;
 
 /// The record of a finished case.
 #[derive(Serialize, Deserialize)]
-struct Finished {
+pub(super) struct Finished {
     case: LocalizedCase,
     /// Size and CRC-32 of each of its files, in the order of [`LocalizedCase::files`].
     files: Vec<(u64, u32)>,
+}
+
+/// The images of results.
+pub(super) fn images(results: Finished) -> Vec<PathBuf> {
+    results.case.input
 }
 
 impl Work<'_> {
@@ -43,7 +48,9 @@ impl Work<'_> {
     pub(super) fn finished(&self, files: &CaseFiles, key: &str) -> Option<LocalizedCase> {
         let Finished { case, files: checksums } = finished(&files.record(), key)?;
         let case = case.in_folder(files.folder());
-        case.checksums().is_ok_and(|found| found == checksums).then_some(case)
+        // An earlier version may have called its files otherwise.
+        let are_called_so = case.predictors.iter().all(|own| own.overlay == files.overlay(own.name));
+        (are_called_so && case.checksums().is_ok_and(|found| found == checksums)).then_some(case)
     }
 
     /// Removes the files of an earlier run that are to be replaced, and first its record: this run may write fewer, and those

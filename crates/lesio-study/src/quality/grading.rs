@@ -14,7 +14,9 @@ use lesio_settings::{require, setters};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::case_record::{CaseResult, RECORD, finished, forget, is_full, key_of, notice_kept, record};
+use crate::case_record::{
+    CaseResult, RECORD, finished, forget, is_full, key_of, notice_kept, record, refuse_other_files,
+};
 use crate::channel_name::notice_other_channel;
 use crate::checksum::file_checksum;
 use crate::folder::{case_folders, check_folder, prepare_folder, remove_earlier};
@@ -156,8 +158,12 @@ pub fn grade_folder(
     let options = crc32fast::hash(format!("{:?}", config.reading.clone().max_bytes(0)).as_bytes());
     let work = Work { model, config, reading, fingerprint: model.fingerprint(), options };
     notice_other_channel(model.channel_names(), all, &config.reading, observer);
+    if config.finished == FinishedCases::Keep {
+        cases.iter().try_for_each(|(case, folder)| refuse_other_images(case, folder))?;
+    }
     if config.existing == Existing::Replace {
         remove_earlier(&config.folder, last)?;
+        observer.notice(&Notice::ReplacingResults { folder: &config.folder });
     }
     let (mut done, mut failed, mut kept) = (BTreeMap::new(), BTreeMap::new(), 0);
     observer.begin(&Step::Grading, cases.len());
@@ -243,6 +249,17 @@ struct Finished {
     files: Vec<(String, u64, u32)>,
 }
 
+/// Returns an error if the finished grades of a case are those of another image or segmentation: continuing that run would
+/// replace them.
+fn refuse_other_images(case: &Case, folder: &Path) -> Result<(), WorkflowError> {
+    // Without one, the case is listed as such.
+    let Some(segmentation) = case.mask().path() else { return Ok(()) };
+    let expected: Vec<PathBuf> = case.inputs().into_iter().take(1).chain([segmentation.to_owned()]).collect();
+    let files = case.images().iter().map(PathBuf::as_path).chain([segmentation]);
+    let paths = |results: Finished| vec![results.case.image, results.case.segmentation];
+    refuse_other_files(&folder.join(RECORD), paths, &expected, files)
+}
+
 impl Work<'_> {
     /// Grades a case, unless finished cases are kept and an earlier run has graded it.
     fn grade_once(&self, case: &Case, folder: &Path) -> Result<CaseResult<GradedCase>, WorkflowError> {
@@ -255,13 +272,18 @@ impl Work<'_> {
         let key = key_of(&what, case.images().iter().map(PathBuf::as_path).chain([segmentation])).ok();
         if self.config.finished == FinishedCases::Keep
             && let Some(key) = &key
-            && let Some(graded) = self.finished(folder, key)
+            && let Some(Finished { case: graded, files }) = self.finished(folder, key)
         {
             // Where the files lie, and what is said of a case, may have changed since.
             let (id, patient, further) =
                 (case.id().to_owned(), case.patient().to_owned(), case.further().to_vec());
             let segmentation = segmentation.to_owned();
-            return Ok(CaseResult::Kept(GradedCase { id, patient, further, image, segmentation, ..graded }));
+            let has_moved = (&graded.image, &graded.segmentation) != (&image, &segmentation);
+            let kept = GradedCase { id, patient, further, image, segmentation, ..graded };
+            if has_moved {
+                record(&folder.join(RECORD), key.clone(), &Finished { case: kept.clone(), files })?;
+            }
+            return Ok(CaseResult::Kept(kept));
         }
         // Before the record is removed, which vouches for results that must not be replaced, and before any work.
         let results = GradedFile::file_names(self.model, case.is_volume());
@@ -282,10 +304,10 @@ impl Work<'_> {
 
     /// The grades of a case that an earlier run finished with the same key, if all its files are as it wrote them: a
     /// full disk, a crash of the system or a copy that was interrupted can leave some of them cut short.
-    fn finished(&self, folder: &Path, key: &str) -> Option<GradedCase> {
-        let Finished { case, files } = finished(&folder.join(RECORD), key)?;
-        let found = checksums(folder, files.iter().map(|(name, ..)| name.as_str()));
-        found.is_ok_and(|found| found == files).then_some(case)
+    fn finished(&self, folder: &Path, key: &str) -> Option<Finished> {
+        let kept: Finished = finished(&folder.join(RECORD), key)?;
+        let found = checksums(folder, kept.files.iter().map(|(name, ..)| name.as_str()));
+        found.is_ok_and(|found| found == kept.files).then_some(kept)
     }
 }
 
