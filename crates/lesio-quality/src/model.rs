@@ -238,6 +238,21 @@ impl QualityModel {
     /// The share of new patients' segmentations that intervals are made to hold.
     pub const COVERAGE: f64 = COVERAGE;
 
+    /// The steps of its method ([`Method::steps`](crate::Method::steps)), and of a calibrated model
+    /// ([`QualityModel::calibrated`]) the correction of their results.
+    #[must_use]
+    pub fn steps(&self) -> Vec<&'static str> {
+        let mut steps = self.config().method.steps().to_vec();
+        if self.document.calibration.is_some() {
+            steps.push(
+                "corrected Dice of label k = linear between the points (j / 5, calibration.slices[k].correction.values[j]), \
+                 j = 0 to 5, at the Dice of label k, which is the mean over the views; its interval is that of \
+                 calibration.slices[k].conformal at the corrected Dice, not that of conformal[k]",
+            );
+        }
+        steps
+    }
+
     /// The model with estimates that are corrected, and with other intervals, of slices and of whole volumes, one for each label
     /// graded, in their order: calibrated on segmentations by the networks that it is to grade, of patients that it has not
     /// learned from. Estimates of the [`Estimator`] itself stay as they are.

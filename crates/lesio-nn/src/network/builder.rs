@@ -6,16 +6,10 @@ use lesio_kernels::Precision;
 
 use super::error::NetworkError;
 use super::graph::{Network, Node, NodeId, Operation};
-use super::shapes::{layer_parameters, output_shape};
+use super::shapes::{LARGEST_PARAMETERS, LARGEST_VALUES, layer_parameters, output_shape};
 use crate::layer::Layer;
 use crate::parameter_spec::ParameterSpec;
 use crate::shape::Shape;
-
-/// Most parameters of a network: a gigabyte in `f32`, and four of them while Adam trains it.
-pub const LARGEST_PARAMETERS: u64 = 1 << 28;
-
-/// Most values of one sample in all nodes of a network together, four gigabytes in `f32`.
-pub const LARGEST_VALUES: u64 = 1 << 30;
 
 /// Most nodes of a network.
 const LARGEST_NODES: usize = 1 << 12;

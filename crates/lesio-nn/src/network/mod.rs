@@ -6,6 +6,7 @@ mod error;
 mod graph;
 mod shapes;
 
-pub use builder::{LARGEST_PARAMETERS, LARGEST_VALUES, NetworkBuilder};
+pub use builder::NetworkBuilder;
 pub use error::NetworkError;
 pub use graph::{Network, Node, NodeId, Operation};
+pub use shapes::{LARGEST_PARAMETERS, LARGEST_VALUES};

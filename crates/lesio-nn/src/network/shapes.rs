@@ -1,10 +1,15 @@
 //! The output shape of a layer, and its parameters.
 
-use super::builder::{LARGEST_PARAMETERS, LARGEST_VALUES};
 use super::error::NetworkError;
 use crate::layer::{Bias, Convolution, Layer};
 use crate::parameter_spec::{ParameterSpec, Role};
 use crate::shape::Shape;
+
+/// Most parameters of a network: a gigabyte in `f32`, and four of them while Adam trains it.
+pub const LARGEST_PARAMETERS: u64 = 1 << 28;
+
+/// Most values of one sample in all nodes of a network together, four gigabytes in `f32`.
+pub const LARGEST_VALUES: u64 = 1 << 30;
 
 /// Largest kernel, padding and factor of a layer.
 const LARGEST_STEP: usize = 1 << 16;

@@ -1,13 +1,10 @@
 //! What a method computes between its networks, in words.
 
 use lesio_nn::Network;
-use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 use super::Networks;
 use crate::config::{EstimatorConfig, Method};
 use crate::error::QualityBuildError;
-use crate::model::QualityModel;
 
 /// A network of a [`QualityModel`](crate::QualityModel).
 #[derive(Clone, Debug)]
@@ -65,30 +62,6 @@ impl Method {
                  (1 - t) ln(a / (1 - a)) + t floor[k]), encoded distance of label k = sigmoid(result[labels + k])",
             ],
         }
-    }
-}
-
-/// What is of interest in the document of a model.
-#[derive(Deserialize)]
-struct Calibrated {
-    calibration: Option<IgnoredAny>,
-}
-
-impl QualityModel {
-    /// The steps of its method ([`Method::steps`]), and of a [calibrated](QualityModel::calibrated) model the correction
-    /// of their results.
-    #[must_use]
-    pub fn steps(&self) -> Vec<&'static str> {
-        let mut steps = self.config().method.steps().to_vec();
-        let document: Result<Calibrated, _> = serde_json::from_str(&self.document());
-        if document.is_ok_and(|own| own.calibration.is_some()) {
-            steps.push(
-                "corrected Dice of label k = linear between the points (j / 5, calibration.slices[k].correction.values[j]), \
-                 j = 0 to 5, at the Dice of label k, which is the mean over the views; its interval is that of \
-                 calibration.slices[k].conformal at the corrected Dice, not that of conformal[k]",
-            );
-        }
-        steps
     }
 }
 
@@ -159,7 +132,7 @@ mod tests {
     use crate::conformal::Conformal;
     use crate::estimator::Estimator;
     use crate::framing::Framing;
-    use crate::model::QualityProvenance;
+    use crate::model::{QualityModel, QualityProvenance};
     use crate::network::Widths;
     use crate::novelty::Novelty;
     use crate::reconstructor::{self, RecNet};
