@@ -75,10 +75,8 @@ fn export_quality(model: &QualityModel) -> Result<Exported, Box<dyn std::error::
     let networks = model.networks()?;
     let networks = networks.iter().map(|own| (own.name.as_str(), &own.network));
     let mut outside = model.config().preparation();
-    outside.extend(
-        ["what is computed between the networks, see steps", "novelty detection, see model"]
-            .map(str::to_owned),
-    );
+    let more = ["what is computed between the networks, see steps", "novelty detection, see model"];
+    outside.extend(more.map(str::to_owned));
     let description = json!({
         "schema": 1,
         "opset": OPSET,
