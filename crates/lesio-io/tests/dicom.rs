@@ -3,6 +3,8 @@
 
 #[path = "support/dicom.rs"]
 mod support;
+#[path = "support/warnings.rs"]
+mod warnings;
 
 use std::fs;
 use std::path::Path;
@@ -287,6 +289,22 @@ fn padding_gets_the_smallest_other_value() {
         s.pixels = Some(PrimitiveValue::U16(vec![7; ROWS * COLUMNS].into()));
     })];
     assert!(values(&nothing).iter().all(|&value| value == 0.0));
+}
+
+/// With every second slice missing, no gap stands out; what the files state tells.
+#[test]
+fn slices_a_multiple_of_the_stated_distance_apart_are_doubted() {
+    let stated = |slices: Vec<Slice>| {
+        let slices = slices.into_iter().map(|own| own.text(tags::SPACING_BETWEEN_SLICES, VR::DS, "3"));
+        warnings::told_by(|| read(&slices.collect::<Vec<_>>()).unwrap()).1
+    };
+    assert_eq!(stated(series(7)), [""; 0]);
+    let told = stated(series(7).into_iter().step_by(2).collect());
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(
+        told[0].contains("6.000 mm apart") && told[0].contains("each 2 slices may be missing"),
+        "{told:?}"
+    );
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! Pictures with their masks: orientation, and which pixels are inside; and the cases of `../shared`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, missing_docs)] // A test may.
 
-use std::fmt;
+#[path = "support/warnings.rs"]
+mod warnings;
+
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
 
 use image::codecs::jpeg::JpegEncoder;
 use image::{ExtendedColorType, ImageEncoder};
@@ -13,45 +14,7 @@ use lesio_io::atomic::Existing;
 use lesio_io::dataset::{Case, Dataset, Layout, Mask};
 use lesio_io::{ExifOrientation, MaskRule, Matching, ReadError, ReadOptions, read_image, write_png};
 use ndarray::{Array2, Array3};
-use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Level, Metadata, Subscriber};
-
-/// Keeps the warnings of one thread.
-#[derive(Clone, Default)]
-struct Warnings(Arc<Mutex<Vec<String>>>);
-
-struct Text(String);
-
-impl Visit for Text {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.0 += &format!("{}={value:?} ", field.name());
-    }
-}
-
-impl Subscriber for Warnings {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() <= Level::WARN
-    }
-
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-
-    fn event(&self, event: &Event<'_>) {
-        let mut text = Text(String::new());
-        event.record(&mut text);
-        self.0.lock().unwrap().push(text.0);
-    }
-
-    fn enter(&self, _: &Id) {}
-
-    fn exit(&self, _: &Id) {}
-}
+use warnings::told_by;
 
 type Pair = (Image<f32>, Option<Array2<bool>>);
 
@@ -67,9 +30,7 @@ fn case(
     fs::write(folder.join(image.0), image.1).unwrap();
     fs::write(folder.join(mask.0), mask.1).unwrap();
     let data = Dataset::open(root.path(), &Layout::cases(image.0, Some(mask.0))).unwrap();
-    let warnings = Warnings::default();
-    let pair = tracing::subscriber::with_default(warnings.clone(), || data.cases()[0].read_image(options));
-    let told = warnings.0.lock().unwrap().clone();
+    let (pair, told) = told_by(|| data.cases()[0].read_image(options));
     (pair, told)
 }
 
@@ -234,15 +195,14 @@ fn labels_are_turned_as_masks_are() {
             fs::write(&files[0], &image).unwrap();
             fs::write(&files[1], png(&drawn)).unwrap();
             let own = Case::of_files("a", [&files[0]], Mask::File(files[1].clone()), Matching::Place);
-            let warnings = Warnings::default();
-            let found = tracing::subscriber::with_default(warnings.clone(), || own.read_labeled(&options));
+            let (found, warnings) = told_by(|| own.read_labeled(&options));
             match (found, pair) {
                 (Ok((scan, labels)), Ok((_, mask))) => {
                     let expected = mask.unwrap().mapv(|inside| if inside { 5 } else { 0 });
                     let labels = labels.unwrap();
                     assert_eq!(labels.data().index_axis(ndarray::Axis(2), 0).t(), expected, "{number}");
                     assert_eq!(own.labels_on(&scan, &files[1], &options).unwrap(), labels);
-                    assert_eq!(warnings.0.lock().unwrap().len(), told.len(), "{number}");
+                    assert_eq!(warnings.len(), told.len(), "{number}");
                 }
                 (Err(found), Err(expected)) => assert_eq!(found.kind().name(), expected.kind().name()),
                 (found, pair) => panic!("{number} {size:?}: {:?} {:?}", found.is_ok(), pair.is_ok()),
@@ -407,15 +367,13 @@ fn masks_of_fractions_are_told() {
         let data = Array3::from_shape_fn((8, 8, 8), |(i, j, k)| value(i * 64 + j * 8 + k));
         let volume = lesio_image::Volume::new(data, lesio_image::Geometry::default());
         lesio_io::WriteOptions::new().existing(Existing::Replace).write(&path, &volume).unwrap();
-        let warnings = Warnings::default();
-        let read = || ReadOptions::new().read_mask(&path).unwrap();
-        let mask = tracing::subscriber::with_default(warnings.clone(), read);
+        let (mask, told) = told_by(|| ReadOptions::new().read_mask(&path).unwrap());
         assert!(
             mask.data()
                 .indexed_iter()
                 .all(|((i, j, k), &inside)| inside == (value(i * 64 + j * 8 + k) != 0.0))
         );
-        warnings.0.lock().unwrap().clone()
+        told
     };
     // Labels, and 1 as it comes from 255 and a slope.
     assert!(told(|index| (index % 50) as f32).is_empty());
